@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Flows: what is matched ([`FlowKey`], [`FlowMask`]), how a packet becomes a key, what a flow does
+//! ([`Action`], data only), and how flows are found.
+//!
+//! This crate knows nothing of netlink, of ports' drivers or of time: see `docs/architecture.md`.
+#![forbid(unsafe_code)]
+
+mod action;
+mod key;
+mod mask;
+
+pub use action::{
+    Action, CheckPacketLength, Hash, HashAlgorithm, Ipv4Fields, Ipv6Fields, Masked, MplsPush, Ports, Psample,
+    PushEth, PushNsh, PushVlan, Sample, Set, Userspace,
+};
+pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};
+pub use mask::{FlowMask, hash_words};
