@@ -284,8 +284,7 @@ mod tests {
         assert_eq!(size_of::<FlowKey>(), 288 + 256);
         assert_eq!(KEY_WORDS * 8, size_of::<FlowKey>());
         assert_eq!(std::mem::offset_of!(FlowKey, eth_dst) % 8, 0);
-        let mut key = FlowKey::default();
-        key.eth_type = U16::new(0x0800);
+        let key = FlowKey { eth_type: U16::new(0x0800), ..FlowKey::default() };
         assert_eq!(key.words().iter().filter(|word| **word != 0).count(), 1);
     }
 

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The C ABI between Portway and a port-type module (`vport-type-<N>.so`). The C header
+//! `crates/vport/include/portway_vport.h` says the same in C; a test holds the two together.
+//!
+//! A module exports one symbol, `portway_vport_type_<N>`, of type [`PortModule`]. Modules in Rust do not write one by hand:
+//! they implement [`crate::ops::PortType`] and use `portway_vport::port_module!`.
+//!
+//! # Rules for every callback
+//! * Errors are returned as negative errno values; success is 0 (or a count).
+//! * A callback must not unwind. (The Rust wrapper catches panics and returns [`E_PANIC`].)
+//! * `rx(queue)` is called by one thread at a time for each queue, `tx(queue)` by one thread at a time for each queue;
+//!   all else may be called by any thread at the same time as those.
+//! * `destroy` is called once, after every other call on that port has returned and no reader holds it.
+//! * Packets are owned: `rx` hands ownership to the caller, `tx` takes ownership of all packets it is given, also of those
+//!   that it fails to send, and frees them through the pool that comes with the call.
+
+use std::ffi::{c_char, c_void};
+
+use portway_buf::{PoolHandle, RawPacket};
+
+/// Version of this ABI. A module built for another one is refused by name.
+pub const ABI_VERSION: u32 = 1;
+
+/// First word of a [`PortModule`]: "PWVP".
+pub const MAGIC: u32 = 0x5056_5750;
+
+/// Returned by the Rust wrapper when a callback panicked; no errno has this value.
+pub const E_PANIC: i32 = -4094;
+
+/// Bytes for a device name with its terminating NUL (IFNAMSIZ, linux/if.h).
+pub const NAME_SIZE: usize = 16;
+
+/// Bits of [`PortInfo::flags`].
+pub mod info_flags {
+    /// The port carries bare layer-3 packets.
+    pub const LAYER3: u32 = 1 << 0;
+    /// The port takes partial checksums and super-packets; otherwise the switch completes them before `tx`.
+    pub const OFFLOAD: u32 = 1 << 1;
+    /// `rx` must be polled without pause: there is no file descriptor that says when (endless replay).
+    pub const BUSY_POLL: u32 = 1 << 2;
+    /// There is no over-MTU check for this port (null, pcap).
+    pub const NO_MTU: u32 = 1 << 3;
+}
+
+/// What a port says of itself; filled by `create` and `get_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PortInfo {
+    /// Interface index in the port's namespace; 0: no kernel device behind the port.
+    pub ifindex: u32,
+    /// Largest layer-3 packet in bytes.
+    pub mtu: u32,
+    /// [`info_flags`].
+    pub flags: u32,
+    /// Number of receive queues; 0: the port never receives.
+    pub rx_queues: u32,
+    /// Ethernet address; zeros: none.
+    pub mac: [u8; 6],
+    /// Whether the link is up (0 or 1).
+    pub link_up: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// What `create` is given. Pointers are valid for the call only.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PortParams {
+    /// Port name, NUL-terminated, at most 15 bytes.
+    pub name: *const c_char,
+    /// The port's network namespace as an open file descriptor; -1: the namespace that the process is in.
+    /// The module must restore the calling thread's namespace if it changes it.
+    pub netns_fd: i32,
+    /// How many threads may call `tx`: queues are `0..tx_queues`.
+    pub tx_queues: u32,
+    /// Options as netlink attributes (struct nlattr: u16 length, u16 type, value, padded to 4), numbers as in
+    /// [`PortModule::options`].
+    pub options: *const u8,
+    /// Bytes in `options`; 0: none given.
+    pub options_len: usize,
+    /// For an internal port: the Ethernet address wanted; zeros: choose one.
+    pub mac: [u8; 6],
+    /// 1: the port is a datapath's own (port 0).
+    pub is_local: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// What became of the packets of one `tx` call. All of them are consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TxReport {
+    /// Packets sent.
+    pub sent: u32,
+    /// Packets that the driver refused (device gone, down, malformed).
+    pub errors: u32,
+    /// Packets for which there was no room.
+    pub dropped: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Bytes of the packets sent.
+    pub sent_bytes: u64,
+}
+
+/// Kinds of option values, [`OptionSpec::kind`].
+pub mod option_kind {
+    /// A NUL-terminated string.
+    pub const STRING: u32 = 0;
+    /// u16, host order.
+    pub const U16: u32 = 1;
+    /// u32, host order.
+    pub const U32: u32 = 2;
+    /// Present or not.
+    pub const FLAG: u32 = 3;
+    /// u64, host order.
+    pub const U64: u32 = 4;
+}
+
+/// One option of a port type: how the config file and the command line name an attribute.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct OptionSpec {
+    /// Attribute number.
+    pub attr: u32,
+    /// [`option_kind`].
+    pub kind: u32,
+    /// Name in configs, NUL-terminated.
+    pub name: *const c_char,
+    /// One sentence of help, NUL-terminated.
+    pub help: *const c_char,
+}
+
+// SAFETY: the pointers of an OptionSpec are to static strings.
+unsafe impl Sync for OptionSpec {}
+
+/// Services that the switch offers to a module; passed to `init`, valid until `exit`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct HostApi {
+    /// `size_of::<HostApi>()`: later versions append.
+    pub size: u32,
+    /// [`ABI_VERSION`].
+    pub abi_version: u32,
+    /// Logs a line: level 1 error, 2 warning, 3 info, 4 debug; the text need not be NUL-terminated.
+    pub log: unsafe extern "C" fn(level: u32, text: *const c_char, len: usize),
+}
+
+/// The table that a module exports as `portway_vport_type_<N>`.
+#[repr(C)]
+pub struct PortModule {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// [`ABI_VERSION`] that the module was built for.
+    pub abi_version: u32,
+    /// Size of this struct.
+    pub size: u32,
+    /// OVS_VPORT_TYPE_* number; Portway's own types start at [`crate::ops::TYPE_PRIVATE`].
+    pub port_type: u32,
+    /// Type name as configs show it, NUL-terminated.
+    pub name: *const c_char,
+    /// Options that `create` and `set_options` take.
+    pub options: *const OptionSpec,
+    /// Number of `options`.
+    pub n_options: usize,
+    /// Called once after loading; a non-zero return refuses the module. May be absent.
+    pub init: Option<unsafe extern "C" fn(host: *const HostApi) -> i32>,
+    /// Called once before unloading, when no port is left. May be absent.
+    pub exit: Option<unsafe extern "C" fn()>,
+    /// Makes a port: fills `port` (the module's own pointer, passed back in every call) and `info`.
+    /// On failure nothing may be left behind: no device, no file descriptor.
+    pub create:
+        unsafe extern "C" fn(params: *const PortParams, port: *mut *mut c_void, info: *mut PortInfo) -> i32,
+    /// Destroys a port and what it holds.
+    pub destroy: unsafe extern "C" fn(port: *mut c_void),
+    /// Changes options of a live port (attributes as in `PortParams::options`). Absent: EOPNOTSUPP.
+    pub set_options: Option<unsafe extern "C" fn(port: *mut c_void, options: *const u8, len: usize) -> i32>,
+    /// Writes the port's options as attributes to `out` (room for `cap` bytes) and returns their length, or -EMSGSIZE.
+    /// Absent: the port has none to report.
+    pub get_options: Option<unsafe extern "C" fn(port: *mut c_void, out: *mut u8, cap: usize) -> isize>,
+    /// Refreshes what `create` said (MTU, link, name's ifindex may change).
+    pub get_info: unsafe extern "C" fn(port: *mut c_void, info: *mut PortInfo) -> i32,
+    /// Receives up to `max` packets into `out`; returns how many, 0 for none, or a negative errno
+    /// (-ENETDOWN: the device is down or gone).
+    pub rx: Option<
+        unsafe extern "C" fn(
+            port: *mut c_void,
+            queue: u32,
+            pool: *mut PoolHandle,
+            out: *mut *mut RawPacket,
+            max: u32,
+        ) -> i32,
+    >,
+    /// A file descriptor that polls readable when `rx(queue)` has something; -1: none (see `BUSY_POLL`). It stays
+    /// the port's; it is valid until `destroy`.
+    pub rx_fd: Option<unsafe extern "C" fn(port: *mut c_void, queue: u32) -> i32>,
+    /// Sends `n` packets, consuming all of them, and fills `report` (zeroed by the caller).
+    pub tx: unsafe extern "C" fn(
+        port: *mut c_void,
+        queue: u32,
+        pool: *mut PoolHandle,
+        packets: *mut *mut RawPacket,
+        n: u32,
+        report: *mut TxReport,
+    ) -> i32,
+}
+
+// SAFETY: a PortModule is a constant table: its pointers are to static strings, static arrays and functions.
+unsafe impl Sync for PortModule {}
+// SAFETY: as above.
+unsafe impl Send for PortModule {}
