@@ -22,7 +22,7 @@ mod pool;
 
 pub use drop_reason::{DropCounts, DropReason};
 pub use packet::{Extension, Gso, Offload, Packet, PacketKind, RawPacket, TunnelKey, flags};
-pub use pool::{Class, Pool, PoolHandle, depot_stats};
+pub use pool::{Class, Pool, PoolHandle, PoolRef, depot_stats};
 
 /// The most packets that travel together from rx to tx.
 pub const BATCH_MAX: usize = 64;

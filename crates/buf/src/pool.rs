@@ -180,6 +180,68 @@ pub struct PoolHandle {
     pub free: unsafe extern "C" fn(pool: *mut Self, packets: *mut *mut RawPacket, n: u32),
 }
 
+/// A pool as a port type uses it: through the C ABI's two functions, so that a module built apart from the host (whose
+/// [`Pool`] may be laid out otherwise) gets its packets from the host's memory. Take and give in batches: each is one call.
+pub struct PoolRef<'a> {
+    handle: NonNull<PoolHandle>,
+    pool: std::marker::PhantomData<&'a mut Pool>,
+}
+
+impl PoolRef<'_> {
+    /// The pool behind a handle that the host passed to a callback.
+    ///
+    /// # Safety
+    /// `handle` must be valid, and used by nothing else, for `'a`.
+    pub unsafe fn from_handle(handle: NonNull<PoolHandle>) -> Self {
+        Self { handle, pool: std::marker::PhantomData }
+    }
+
+    /// Appends up to `n` empty packets of `class` to `batch`, as many as it has room for.
+    #[inline]
+    pub fn take_into(&mut self, class: Class, n: usize, batch: &mut crate::Batch) {
+        let n = n.min(batch.remaining_capacity());
+        let start = batch.len();
+        // SAFETY: the handle is valid (`from_handle`); the batch has room for `n` pointers behind `start`; a `Packet` is
+        // one non-null pointer (repr(transparent)), and the first `got` of them are filled by the call.
+        unsafe {
+            let out = batch.as_mut_ptr().add(start).cast::<*mut RawPacket>();
+            let handle = self.handle.as_ptr();
+            let got = ((*handle).alloc)(handle, class as u32, out, n as u32) as usize;
+            batch.set_len(start + got.min(n));
+        }
+    }
+
+    /// An empty packet of `class`; `None` if the host has none to give.
+    pub fn take(&mut self, class: Class) -> Option<Packet> {
+        let mut batch = crate::Batch::new();
+        self.take_into(class, 1, &mut batch);
+        batch.pop()
+    }
+
+    /// Takes every packet of `batch` back.
+    #[inline]
+    pub fn give_all(&mut self, batch: &mut crate::Batch) {
+        let n = batch.len();
+        // SAFETY: as in `take_into`; ownership of the `n` packets passes to the callee before the batch forgets them.
+        unsafe {
+            let handle = self.handle.as_ptr();
+            let packets = batch.as_mut_ptr().cast::<*mut RawPacket>();
+            batch.set_len(0);
+            ((*handle).free)(handle, packets, n as u32);
+        }
+    }
+
+    /// Takes one packet back.
+    pub fn give(&mut self, packet: Packet) {
+        let mut raw = packet.into_raw().as_ptr();
+        // SAFETY: as in `give_all`.
+        unsafe {
+            let handle = self.handle.as_ptr();
+            ((*handle).free)(handle, &raw mut raw, 1);
+        }
+    }
+}
+
 /// A worker's own free buffers.
 #[repr(C)]
 pub struct Pool {
@@ -208,11 +270,17 @@ impl Pool {
         (&raw mut *self).cast()
     }
 
+    /// The pool as port types use it.
+    pub fn as_ref(&mut self) -> PoolRef<'_> {
+        // SAFETY: the handle is this pool's and the borrow keeps it in place and unused.
+        unsafe { PoolRef::from_handle(NonNull::from_mut(self).cast()) }
+    }
+
     /// The pool behind a handle.
     ///
     /// # Safety
     /// `handle` must come from [`Pool::handle`] of a pool that outlives `'a` and is not used otherwise meanwhile.
-    pub unsafe fn from_handle<'a>(handle: *mut PoolHandle) -> &'a mut Self {
+    unsafe fn from_handle<'a>(handle: *mut PoolHandle) -> &'a mut Self {
         // SAFETY: `Pool` is repr(C) with the handle first, and the caller vouches for the rest.
         unsafe { &mut *handle.cast::<Self>() }
     }
@@ -375,6 +443,19 @@ mod tests {
         let mut pool = Pool::new();
         assert_eq!(pool.copy(&vec![9; FRAME_MAX]).unwrap().len(), FRAME_MAX);
         assert!(pool.copy(&vec![9; FRAME_MAX + 1]).is_none());
+    }
+
+    #[test]
+    fn batches_go_through_the_ref() {
+        let mut pool = Pool::new();
+        let mut batch = crate::Batch::new();
+        pool.as_ref().take_into(Class::Small, 100, &mut batch);
+        assert_eq!(batch.len(), BATCH_MAX, "as many as the batch has room for");
+        pool.as_ref().give_all(&mut batch);
+        assert!(batch.is_empty() && pool.held()[0] >= BATCH_MAX);
+        let packet = pool.as_ref().take(Class::Large).unwrap();
+        pool.as_ref().give(packet);
+        assert!(pool.held()[1] >= 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
-use portway_buf::{Batch, Pool};
+use portway_buf::{Batch, PoolRef};
 
 use crate::abi::{PortInfo, TxReport};
 
@@ -85,7 +85,7 @@ pub trait PortType: Sized + Send + Sync + 'static {
     /// Appends received packets to `batch` (up to its capacity), taking buffers from `pool`. Never blocks. One thread
     /// at a time for each queue. An error leaves what was received in `batch` and is counted; `ENETDOWN` says that the device
     /// is down or gone.
-    fn rx(&self, _queue: usize, _pool: &mut Pool, _batch: &mut Batch) -> Result<(), Errno> {
+    fn rx(&self, _queue: usize, _pool: &mut PoolRef<'_>, _batch: &mut Batch) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -97,7 +97,7 @@ pub trait PortType: Sized + Send + Sync + 'static {
 
     /// Sends every packet of `batch`, leaving it empty: sent, refused and dropped packets all go back to `pool`.
     /// Never blocks. One thread at a time for each queue.
-    fn tx(&self, queue: usize, pool: &mut Pool, batch: &mut Batch, report: &mut TxReport);
+    fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport);
 }
 
 impl CreateParams<'_> {
