@@ -1,4 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The project's own commands: `cargo xtask setup | demo | test | bench | tidy | ci`.
+//!
+//! Each command does its own set-up, so a fresh clone needs nothing but a Rust toolchain.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a command line that talks to a person")]
 
-fn main() {}
+mod checks;
+mod process;
+mod setup;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Setup { purposes } => setup::run(&purposes),
+        Command::Tidy => tidy::run(),
+        Command::Test(options) => checks::test::run(&options),
+        Command::Ci => checks::ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Portway's own commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the Debian packages that the commands need (root), or say which are missing
+    Setup {
+        /// What for; several may be given
+        #[arg(value_enum, default_values = ["test", "demo"])]
+        purposes: Vec<setup::Purpose>,
+    },
+    /// Check the rules of the house: lengths, dependency direction, unsafe code, dead files, links
+    Tidy,
+    /// Run every test: unit, property, loom, end to end, system, documentation
+    Test(checks::test::Options),
+    /// Everything a change must pass: format, lints, tidy, tests, documentation
+    Ci,
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask test`: every test there is, then one line with the sum.
+
+use super::summary::Summary;
+use crate::process::{self, cargo};
+use crate::setup::{self, Purpose};
+use crate::workspace;
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Use cargo's own runner even where cargo-nextest is installed
+    #[arg(long)]
+    no_nextest: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+impl Options {
+    /// Everything, with the best runner at hand.
+    pub(super) fn everything() -> Self {
+        Self { no_nextest: false, filter: None }
+    }
+}
+
+/// Runs the tests and prints `N passed, N failed`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::run(&[Purpose::Test])?;
+    if !process::is_root() {
+        println!(
+            "test: not root; tests that need network namespaces will say so and fail. Use sudo for all of them."
+        );
+    }
+    let mut summary = Summary::default();
+    let mut broken = Vec::new();
+    for step in steps(options) {
+        println!("test: {}", step.what);
+        let failed_before = summary.failed;
+        let what = step.what;
+        let succeeded = step.run(&mut summary)?;
+        if !succeeded && summary.failed == failed_before {
+            // It broke outside a test, as when it does not build; the sum must not look clean.
+            summary.failed += 1;
+            broken.push(what);
+        }
+    }
+    for what in &broken {
+        println!("test: broke outside a test: {what}");
+    }
+    if summary.ignored > 0 {
+        println!("test: {} more are marked `ignore`", summary.ignored);
+    }
+    println!("{} passed, {} failed", summary.passed, summary.failed);
+    if summary.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+/// One run of a test runner.
+struct Step {
+    what: &'static str,
+    command: Command,
+}
+
+impl Step {
+    fn run(mut self, summary: &mut Summary) -> Result<bool> {
+        process::watch(&mut self.command, |line| summary.take(line))
+    }
+}
+
+fn steps(options: &Options) -> Vec<Step> {
+    let mut steps = vec![
+        Step { what: "unit, property, end-to-end and system tests", command: workspace_tests(options) },
+        Step { what: "examples in the documentation", command: doc_tests(options) },
+    ];
+    if workspace::has_package("crates/sync") {
+        steps.push(Step { what: "concurrent structures under loom", command: loom_tests(options) });
+    }
+    steps
+}
+
+fn workspace_tests(options: &Options) -> Command {
+    let mut command = if !options.no_nextest && process::find_program("cargo-nextest").is_some() {
+        cargo(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=pass"])
+    } else {
+        cargo(["test", "--workspace", "--all-targets", "--no-fail-fast"])
+    };
+    command.args(&options.filter);
+    command
+}
+
+fn doc_tests(options: &Options) -> Command {
+    let mut command = cargo(["test", "--workspace", "--doc", "--no-fail-fast"]);
+    command.args(&options.filter);
+    command
+}
+
+/// Loom replaces the atomics, so everything is built anew: in a folder of its own, lest the other build be lost.
+fn loom_tests(options: &Options) -> Command {
+    let mut command =
+        cargo(["test", "--package", "portway-sync", "--release", "--lib", "--tests", "--no-fail-fast"]);
+    command.args(&options.filter);
+    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
+    command.env("LOOM_MAX_PREEMPTIONS", "2");
+    command
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! No line of code or script is longer than 120 characters; rustfmt sees to code, this to comments and text.
+//! A line whose length comes from one word, as a link or a recorded packet, is left alone.
+
+use super::tree::{Finding, Tree};
+
+const LIMIT: usize = 120;
+
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let checked = ["rs", "c", "h", "sh", "toml"];
+    for file in tree.files.iter().filter(|file| checked.iter().any(|end| file.has_extension(end))) {
+        for (number, line) in file.lines() {
+            let length = line.chars().count();
+            if length > LIMIT && !is_one_word(line) {
+                findings.push(Finding::new(file, number, format!("{length} characters; at most {LIMIT}")));
+            }
+        }
+    }
+    findings
+}
+
+fn is_one_word(line: &str) -> bool {
+    line.split_whitespace().any(|word| word.chars().count() > LIMIT / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_found_with_its_number() {
+        let text = format!("// short\n// {}\n", "word ".repeat(30));
+        let findings = check(&Tree::of(&[("a.rs", &text)]));
+        assert_eq!(findings.iter().map(|finding| finding.line).collect::<Vec<_>>(), [2]);
+        assert!(check(&Tree::of(&[("a.md", &text)])).is_empty());
+    }
+
+    #[test]
+    fn links_and_recordings_are_left_alone() {
+        let text = format!("// see https://example.com/{}\n", "x".repeat(120));
+        assert!(check(&Tree::of(&[("a.rs", &text)])).is_empty());
+    }
+}
