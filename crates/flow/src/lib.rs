@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod extract;
 mod key;
 mod mask;
 
@@ -13,5 +14,6 @@ pub use action::{
     Action, CheckPacketLength, Hash, HashAlgorithm, Ipv4Fields, Ipv6Fields, Masked, MplsPush, Ports, Psample,
     PushEth, PushNsh, PushVlan, Sample, Set, Userspace,
 };
+pub use extract::{extract, extract_into};
 pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};
 pub use mask::{FlowMask, hash_words};
