@@ -150,12 +150,8 @@ impl<F: Cached> WindowCache<F> {
             // Which of the two goes is decided by bits that the places do not depend on much.
             if (key.hash >> 57) & 1 == 0 { first } else { second }
         };
-        self.entries[place] = WindowEntry {
-            flow: Some(flow),
-            generation: lens.generation(),
-            tag: key.tag,
-            window: key.window,
-        };
+        self.entries[place] =
+            WindowEntry { flow: Some(flow), generation: lens.generation(), tag: key.tag, window: key.window };
         if self.evictions > self.entries.len() / 4 && self.entries.len() < self.limit {
             self.grow();
         }
@@ -244,7 +240,8 @@ impl<F: Cached> KeyCache<F> {
         }
         if self.evictions > self.entries.len() / 4 && self.entries.len() < self.limit {
             let size = self.entries.len() * 2;
-            let old = std::mem::replace(&mut self.entries, std::iter::repeat_with(|| None).take(size).collect());
+            let old =
+                std::mem::replace(&mut self.entries, std::iter::repeat_with(|| None).take(size).collect());
             for entry in old.into_iter().flatten().filter(|entry| entry.flow.is_live()) {
                 let place = entry.hash as usize & (size - 1);
                 self.entries[place] = Some(entry);

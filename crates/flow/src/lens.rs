@@ -19,7 +19,7 @@ use crate::mask::FlowMask;
 pub const WINDOW: usize = 80;
 
 /// 64-bit words in a window.
-pub const WINDOW_WORDS: usize = WINDOW / 8;
+pub(crate) const WINDOW_WORDS: usize = WINDOW / 8;
 
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
@@ -261,15 +261,12 @@ fn depth_of(union: &FlowMask) -> Depth {
     };
     let mut above_link = FlowMask::exact().bits().clone();
     // Metadata does not come from the packet's bytes; what is left of the key comes from layer 3 and above.
-    let first = std::mem::offset_of!(FlowKey, eth_dst) / 8;
     let behind_ethernet = std::mem::offset_of!(FlowKey, mpls_lse) / 8;
     let options = std::mem::offset_of!(FlowKey, tun_opts) / 8;
     above_link.words_mut()[..behind_ethernet].fill(0);
     above_link.words_mut()[options..].fill(0);
-    debug_assert!(first < behind_ethernet);
-    let common = |bits: &FlowKey| {
-        union.bits().words().iter().zip(bits.words()).any(|(mask, field)| mask & field != 0)
-    };
+    let common =
+        |bits: &FlowKey| union.bits().words().iter().zip(bits.words()).any(|(mask, field)| mask & field != 0);
     if common(&transport) {
         Depth::Transport
     } else if common(&above_link) {
@@ -357,3 +354,6 @@ pub fn tcp_flags(header: &[u8; WINDOW], shape: Shape) -> u16 {
     };
     be16(header, l4 + 12) & 0x0fff
 }
+
+#[cfg(test)]
+mod tests;
