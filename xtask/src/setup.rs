@@ -83,6 +83,11 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Bench],
     },
     Need {
+        package: "librte-mempool-ring",
+        probe: Probe::Driver("librte_mempool_ring.so"),
+        purposes: &[Purpose::Bench],
+    },
+    Need {
         package: "librte-net-null",
         probe: Probe::Driver("librte_net_null.so"),
         purposes: &[Purpose::Bench],
