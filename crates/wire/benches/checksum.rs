@@ -15,7 +15,9 @@ fn bench(c: &mut Criterion) {
         group.bench_function(format!("internet/{len}"), |b| {
             b.iter(|| checksum::checksum(black_box(&data[..len])));
         });
-        group.bench_function(format!("crc32c/{len}"), |b| b.iter(|| checksum::sctp(black_box(&data[..len]))););
+        group.bench_function(format!("crc32c/{len}"), |b| {
+            b.iter(|| checksum::sctp(black_box(&data[..len])));
+        });
     }
     group.finish();
     c.bench_function("checksum/update32", |b| {
