@@ -147,12 +147,36 @@ fn the_last_handle_frees_what_structures_retire() {
     model(|| {
         let census = Census::default();
         let domain = Domain::new();
-        let snapshot = Snapshot::new(&domain, census.canary(0));
-        let structure = thread::spawn(move || {
-            drop(snapshot);
-        });
+        // What is retired holds the domain's memory, and the domain holds what is retired: somebody must cut that.
+        let outer = Snapshot::new(&domain, Snapshot::new(&domain, census.canary(0)));
+        let structure = thread::spawn(move || drop(outer));
         drop(domain);
         structure.join().expect("the structure's thread");
+        assert_eq!(census.alive(), 0);
+    });
+}
+
+#[test]
+fn a_table_goes_under_its_reader() {
+    model(|| {
+        let census = Census::default();
+        let domain = Domain::new();
+        let table = table_of(&domain, &census, 2);
+        let reader = {
+            let (mut reader, table) = (domain.register(), Arc::clone(&table));
+            thread::spawn(move || {
+                let guard = reader.enter();
+                let first = table.find(1, &guard, |_| true);
+                let all = table.iter(&guard);
+                drop(table);
+                assert_eq!(first.map(Canary::sing), Some(1));
+                assert_eq!(all.map(Canary::sing).count(), 2);
+            })
+        };
+        drop(table);
+        domain.reclaim();
+        reader.join().expect("the reader");
+        domain.reclaim();
         assert_eq!(census.alive(), 0);
     });
 }
