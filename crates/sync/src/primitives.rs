@@ -40,39 +40,30 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 #[cfg(not(loom))]
 pub(crate) type Fifo<T> = crossbeam_queue::SegQueue<T>;
 
-/// The same contract out of a loom mutex: crossbeam's queue is opaque to loom. `is_empty` looks past the mutex, so
-/// that whoever relies on an order between it and another variable must say so with a fence.
+/// The same contract out of a loom mutex: crossbeam's queue is opaque to loom.
 #[cfg(loom)]
-pub(crate) struct Fifo<T> {
-    items: Mutex<std::collections::VecDeque<T>>,
-    len: AtomicUsize,
-}
+pub(crate) struct Fifo<T>(Mutex<std::collections::VecDeque<T>>);
 
 #[cfg(loom)]
 impl<T> Fifo<T> {
     pub(crate) fn new() -> Self {
-        Self { items: Mutex::new(std::collections::VecDeque::new()), len: AtomicUsize::new(0) }
+        Self(Mutex::new(std::collections::VecDeque::new()))
     }
 
     pub(crate) fn push(&self, item: T) {
-        let mut items = lock(&self.items);
-        items.push_back(item);
-        self.len.store(items.len(), Ordering::Release);
+        lock(&self.0).push_back(item);
     }
 
     pub(crate) fn pop(&self) -> Option<T> {
-        let mut items = lock(&self.items);
-        let item = items.pop_front();
-        self.len.store(items.len(), Ordering::Release);
-        item
+        lock(&self.0).pop_front()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Acquire)
+        lock(&self.0).len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        lock(&self.0).is_empty()
     }
 }
 

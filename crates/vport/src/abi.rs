@@ -14,6 +14,13 @@
 //! * Packets are owned: `rx` hands ownership to the caller, `tx` takes ownership of all packets it is given, also of those
 //!   that it fails to send, and frees them through the pool that comes with the call.
 
+#![allow(unsafe_code)]
+
+pub mod export;
+pub(crate) mod handle;
+pub mod host;
+pub(crate) mod kind;
+
 use std::ffi::{c_char, c_void};
 
 use portway_buf::{PoolHandle, RawPacket};
@@ -26,6 +33,21 @@ pub const MAGIC: u32 = 0x5056_5750;
 
 /// Returned by the Rust wrapper when a callback panicked; no errno has this value.
 pub const E_PANIC: i32 = -4094;
+
+/// A module exports its table as this name followed by the type's number.
+pub const SYMBOL_PREFIX: &str = "portway_vport_type_";
+
+/// Levels of [`HostApi::log`].
+pub mod log_level {
+    /// Something failed that should not.
+    pub const ERROR: u32 = 1;
+    /// Something a person may want to change.
+    pub const WARNING: u32 = 2;
+    /// An ordinary event.
+    pub const INFO: u32 = 3;
+    /// For the module's author.
+    pub const DEBUG: u32 = 4;
+}
 
 /// Bytes for a device name with its terminating NUL (IFNAMSIZ, linux/if.h).
 pub const NAME_SIZE: usize = 16;
@@ -146,6 +168,7 @@ pub struct HostApi {
 }
 
 /// The table that a module exports as `portway_vport_type_<N>`.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct PortModule {
     /// [`MAGIC`].
@@ -166,7 +189,7 @@ pub struct PortModule {
     pub init: Option<unsafe extern "C" fn(host: *const HostApi) -> i32>,
     /// Called once before unloading, when no port is left. May be absent.
     pub exit: Option<unsafe extern "C" fn()>,
-    /// Makes a port: fills `port` (the module's own pointer, passed back in every call) and `info`.
+    /// Makes a port: fills `port` (the module's own pointer, not null, passed back in every call) and `info`.
     /// On failure nothing may be left behind: no device, no file descriptor.
     pub create:
         unsafe extern "C" fn(params: *const PortParams, port: *mut *mut c_void, info: *mut PortInfo) -> i32,
@@ -174,13 +197,13 @@ pub struct PortModule {
     pub destroy: unsafe extern "C" fn(port: *mut c_void),
     /// Changes options of a live port (attributes as in `PortParams::options`). Absent: EOPNOTSUPP.
     pub set_options: Option<unsafe extern "C" fn(port: *mut c_void, options: *const u8, len: usize) -> i32>,
-    /// Writes the port's options as attributes to `out` (room for `cap` bytes) and returns their length, or -EMSGSIZE.
-    /// Absent: the port has none to report.
+    /// Writes the port's options as attributes to `out` (room for `cap` bytes) and returns their length, -EMSGSIZE if
+    /// there is no room, -ENODATA if there are none to report. Absent: there are never any.
     pub get_options: Option<unsafe extern "C" fn(port: *mut c_void, out: *mut u8, cap: usize) -> isize>,
     /// Refreshes what `create` said (MTU, link, name's ifindex may change).
     pub get_info: unsafe extern "C" fn(port: *mut c_void, info: *mut PortInfo) -> i32,
-    /// Receives up to `max` packets into `out`; returns how many, 0 for none, or a negative errno
-    /// (-ENETDOWN: the device is down or gone).
+    /// Receives up to `max` packets (never less than `portway_buf::BATCH_MAX`) into `out`; returns how many, 0 for none, or
+    /// a negative errno if none was received (-ENETDOWN: the device is down or gone).
     pub rx: Option<
         unsafe extern "C" fn(
             port: *mut c_void,
@@ -193,7 +216,8 @@ pub struct PortModule {
     /// A file descriptor that polls readable when `rx(queue)` has something; -1: none (see `BUSY_POLL`). It stays
     /// the port's; it is valid until `destroy`.
     pub rx_fd: Option<unsafe extern "C" fn(port: *mut c_void, queue: u32) -> i32>,
-    /// Sends `n` packets, consuming all of them, and fills `report` (zeroed by the caller).
+    /// Sends `n` packets (at most `portway_buf::BATCH_MAX`), consuming all of them also when it fails, and fills `report`
+    /// (zeroed by the caller). A negative errno counts those that the report does not mention as errors.
     pub tx: unsafe extern "C" fn(
         port: *mut c_void,
         queue: u32,

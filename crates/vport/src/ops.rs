@@ -21,9 +21,7 @@ pub const TYPE_NULL: u32 = TYPE_PRIVATE;
 /// `pcap`: replays a file as input, writes a file as output.
 pub const TYPE_PCAP: u32 = TYPE_PRIVATE + 1;
 
-/// A positive errno value, as the client of a request sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(pub i32);
+pub use portway_uapi::Errno;
 
 /// What a new port is given.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +72,7 @@ pub trait PortType: Sized + Send + Sync + 'static {
 
     /// Changes options of a live port. Any control thread, concurrent with `rx` and `tx`. Default: EOPNOTSUPP.
     fn set_options(&self, _options: &[u8]) -> Result<(), Errno> {
-        Err(Errno(95))
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// Appends the port's options as netlink attributes; `Ok(false)`: it has none to report.
@@ -83,8 +81,8 @@ pub trait PortType: Sized + Send + Sync + 'static {
     }
 
     /// Appends received packets to `batch` (up to its capacity), taking buffers from `pool`. Never blocks. One thread
-    /// at a time for each queue. An error leaves what was received in `batch` and is counted; `ENETDOWN` says that the device
-    /// is down or gone.
+    /// at a time for each queue. An error is counted; `ENETDOWN` says that the device is down or gone. Packets that came
+    /// before the error are delivered, and the error is then expected again from the next call.
     fn rx(&self, _queue: usize, _pool: &mut PoolRef<'_>, _batch: &mut Batch) -> Result<(), Errno> {
         Ok(())
     }

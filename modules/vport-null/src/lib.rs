@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The `null` port type: swallows what is sent, never receives. For benches and for tests without root.
 
+#![deny(unsafe_code)]
+
 use std::ffi::CStr;
 
 use portway_buf::{Batch, PoolRef};
@@ -31,3 +33,5 @@ impl PortType for NullPort {
         pool.give_all(batch);
     }
 }
+
+portway_vport::port_module!(portway_vport_type_1000, NullPort);

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A live port as the switch sees it: the module's pointer behind safe methods.
+//!
+//! A module is trusted not to corrupt memory (it is loaded only from files that root or the daemon's user owns), but not to be
+//! right: panics, positive error numbers, counts past the end and null packets end here. Each such fault fails the one
+//! call, is counted for the port and for its type, and is logged with both names.
+
+use std::ffi::c_void;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use portway_buf::{BATCH_MAX, Batch, Packet, Pool, RawPacket};
+
+use crate::abi::kind::{PortKind, TypeRef};
+use crate::abi::{E_PANIC, PortInfo, PortParams, TxReport};
+use crate::limit::RateLimit;
+use crate::names::PortName;
+use crate::ops::{CreateParams, Errno};
+
+/// The most receive queues that a port may have.
+pub const RX_QUEUES_MAX: u32 = 64;
+
+/// Room for a port's options at the first attempt, and the most that is tried, in bytes.
+const OPTIONS_ROOM: usize = 1024;
+const OPTIONS_MAX: usize = 65_536;
+
+/// Log lines about faults of one port: a burst, then one per second.
+const fn fault_lines() -> RateLimit {
+    RateLimit::new(10, 1)
+}
+
+/// What became of the packets of one [`PortHandle::tx`]; their sum is the number of packets given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TxOutcome {
+    /// Packets sent.
+    pub sent: u64,
+    /// Bytes of the packets sent.
+    pub sent_bytes: u64,
+    /// Packets that the driver refused.
+    pub errors: u64,
+    /// Packets for which there was no room.
+    pub dropped: u64,
+    /// Packets lost to a fault of the module.
+    pub contained: u64,
+}
+
+/// A live port. Dropping it destroys the port: the last owner must be a thread that may block.
+pub struct PortHandle {
+    kind: Arc<PortKind>,
+    port: NonNull<c_void>,
+    name: PortName,
+    /// Whether this port still counts as a reference on its type.
+    holds_reference: AtomicBool,
+    faults: AtomicU64,
+    fault_lines: RateLimit,
+}
+
+// SAFETY: the ABI's rules let any thread call any callback; that of one thread at a time for each rx and tx queue is the
+// caller's duty, spelled out at `rx` and `tx`, and its breach harms the module's data, which modules in Rust protect (`Sync`).
+unsafe impl Send for PortHandle {}
+// SAFETY: as above.
+unsafe impl Sync for PortHandle {}
+
+impl TypeRef {
+    /// Makes a port of this type, which keeps the reference. May block. The error is the module's, unchanged, or EIO if the
+    /// module failed to answer properly; the reference is put back then.
+    pub fn create(self, params: &CreateParams<'_>) -> Result<(PortHandle, PortInfo), Errno> {
+        let name = PortName::new(params.name.to_bytes()).ok_or(Errno::EINVAL)?;
+        let raw_params = PortParams {
+            name: params.name.as_ptr(),
+            netns_fd: params.netns_raw(),
+            tx_queues: u32::try_from(params.tx_queues).unwrap_or(u32::MAX),
+            options: params.options.as_ptr(),
+            options_len: params.options.len(),
+            mac: params.mac,
+            is_local: u8::from(params.is_local),
+            pad: 0,
+        };
+        let (mut port, mut info) = (std::ptr::null_mut(), PortInfo::default());
+        let kind = self.kind();
+        // SAFETY: a table that passed `PortKind`'s checks; the pointers are valid for the call.
+        let code = unsafe { (kind.table.create)(&raw const raw_params, &raw mut port, &raw mut info) };
+        if code != 0 {
+            return Err(kind.errno_of("create", &name, i64::from(code)));
+        }
+        let Some(port) = NonNull::new(port) else {
+            kind.count_fault("create", &name, "returned success without a port");
+            return Err(Errno::EIO);
+        };
+        let handle = PortHandle {
+            port,
+            name,
+            holds_reference: AtomicBool::new(true),
+            faults: AtomicU64::new(0),
+            fault_lines: fault_lines(),
+            kind: self.into_kind(),
+        };
+        Ok((handle, info))
+    }
+}
+
+impl PortHandle {
+    /// The port's type.
+    pub fn kind(&self) -> &Arc<PortKind> {
+        &self.kind
+    }
+
+    /// Faults of the module on this port since it was made.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Stops counting as a reference on the type, so that its module may be unloaded: for a port that has left all
+    /// tables and only waits for its last readers. The module stays mapped until the port is destroyed. Idempotent.
+    pub fn put_reference(&self) {
+        if self.holds_reference.swap(false, Ordering::AcqRel) {
+            self.kind.put();
+        }
+    }
+
+    /// What the port is now. Any thread.
+    pub fn info(&self) -> Result<PortInfo, Errno> {
+        let mut info = PortInfo::default();
+        // SAFETY: the port lives as long as `self`; `info` is valid for writing.
+        let code = unsafe { (self.kind.table.get_info)(self.port.as_ptr(), &raw mut info) };
+        if code == 0 { Ok(info) } else { Err(self.errno_of("get_info", i64::from(code))) }
+    }
+
+    /// Changes options (netlink attributes). Any control thread.
+    pub fn set_options(&self, options: &[u8]) -> Result<(), Errno> {
+        let Some(set) = self.kind.table.set_options else { return Err(Errno::EOPNOTSUPP) };
+        // SAFETY: the port lives; the slice is readable for the call.
+        let code = unsafe { set(self.port.as_ptr(), options.as_ptr(), options.len()) };
+        if code == 0 { Ok(()) } else { Err(self.errno_of("set_options", i64::from(code))) }
+    }
+
+    /// Appends the port's options as netlink attributes; `Ok(false)`: none to report. On an error `out` is as it was.
+    pub fn get_options(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
+        let Some(get) = self.kind.table.get_options else { return Ok(false) };
+        let mut room = OPTIONS_ROOM;
+        loop {
+            let mut options = vec![0; room];
+            // SAFETY: the port lives; `options` has `room` bytes.
+            let code = unsafe { get(self.port.as_ptr(), options.as_mut_ptr(), room) };
+            match usize::try_from(code) {
+                Ok(len) if len <= room => {
+                    out.extend_from_slice(&options[..len]);
+                    return Ok(true);
+                }
+                Ok(_) => {
+                    self.fault("get_options", "returned more than there was room for");
+                    return Err(Errno::EIO);
+                }
+                Err(_) if code == -(Errno::ENODATA.0 as isize) => return Ok(false),
+                Err(_) if code == -(Errno::EMSGSIZE.0 as isize) && room < OPTIONS_MAX => room = OPTIONS_MAX,
+                Err(_) => return Err(self.errno_of("get_options", code as i64)),
+            }
+        }
+    }
+
+    /// The file descriptor that polls readable when `rx(queue)` has something; the port's own, valid until it is dropped.
+    pub fn rx_fd(&self, queue: usize) -> Option<RawFd> {
+        let rx_fd = self.kind.table.rx_fd?;
+        // SAFETY: the port lives.
+        let fd = unsafe { rx_fd(self.port.as_ptr(), queue as u32) };
+        if fd < -1 {
+            self.errno_of("rx_fd", i64::from(fd));
+        }
+        (fd >= 0).then_some(fd)
+    }
+
+    /// Receives into `batch`, which must be empty, and returns how many there are. One thread at a time for each queue.
+    #[inline]
+    pub fn rx(&self, queue: usize, pool: &mut Pool, batch: &mut Batch) -> Result<usize, Errno> {
+        let Some(rx) = self.kind.table.rx else { return Ok(0) };
+        if !batch.is_empty() {
+            return Ok(0);
+        }
+        let mut packets: [*mut RawPacket; BATCH_MAX] = [std::ptr::null_mut(); BATCH_MAX];
+        // SAFETY: the port lives; the pool is ours alone during the call; `packets` has room for BATCH_MAX pointers.
+        let n = unsafe {
+            rx(self.port.as_ptr(), queue as u32, pool.handle(), packets.as_mut_ptr(), BATCH_MAX as u32)
+        };
+        let Ok(claimed) = usize::try_from(n) else { return Err(self.errno_of("rx", i64::from(n))) };
+        for &raw in &packets[..claimed.min(BATCH_MAX)] {
+            let Some(raw) = NonNull::new(raw) else { continue };
+            // SAFETY: the module hands over packets that it took from the pool, each once (contract of `rx`). The batch
+            // has room: it was empty and takes BATCH_MAX.
+            unsafe { batch.push_unchecked(Packet::from_raw(raw)) };
+        }
+        if batch.len() != claimed {
+            self.fault("rx", "returned null packets or more than there was room for");
+        }
+        Ok(batch.len())
+    }
+
+    /// Sends all packets of `batch`, leaving it empty. One thread at a time for each queue.
+    #[inline]
+    pub fn tx(&self, queue: usize, pool: &mut Pool, batch: &mut Batch) -> TxOutcome {
+        let n = batch.len();
+        let mut report = TxReport::default();
+        // SAFETY: the port lives; the pool is ours alone during the call; the batch's first `n` entries are packets (one
+        // pointer each, repr(transparent)) whose ownership goes to the module: the batch forgets them first.
+        let code = unsafe {
+            batch.set_len(0);
+            let packets = batch.as_mut_ptr().cast::<*mut RawPacket>();
+            let (port, queue) = (self.port.as_ptr(), queue as u32);
+            (self.kind.table.tx)(port, queue, pool.handle(), packets, n as u32, &raw mut report)
+        };
+        let outcome = TxOutcome {
+            sent: u64::from(report.sent),
+            sent_bytes: report.sent_bytes,
+            errors: u64::from(report.errors),
+            dropped: u64::from(report.dropped),
+            contained: 0,
+        };
+        if code == 0 && outcome.sent + outcome.errors + outcome.dropped == n as u64 {
+            return outcome;
+        }
+        self.tx_failed(n as u64, code, outcome)
+    }
+
+    /// Makes sense of a `tx` that failed or whose report does not add up.
+    #[cold]
+    fn tx_failed(&self, n: u64, code: i32, report: TxOutcome) -> TxOutcome {
+        let mentioned = report.sent + report.errors + report.dropped;
+        if mentioned > n {
+            self.fault("tx", "reported more packets than it was given");
+            return TxOutcome { contained: n, ..TxOutcome::default() };
+        }
+        let missing = n - mentioned;
+        if code == 0 {
+            self.fault("tx", "did not account for all packets");
+            return TxOutcome { contained: missing, ..report };
+        }
+        if self.errno_of("tx", i64::from(code)) == Errno::EIO && code != -Errno::EIO.0 {
+            return TxOutcome { contained: missing, ..report };
+        }
+        TxOutcome { errors: report.errors + missing, ..report }
+    }
+
+    fn errno_of(&self, callback: &str, code: i64) -> Errno {
+        if !is_errno(code) {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+        self.kind.errno_limited(callback, &self.name, code, &self.fault_lines)
+    }
+
+    #[cold]
+    fn fault(&self, callback: &str, what: &str) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.kind.count_fault_limited(callback, &self.name, what, &self.fault_lines);
+    }
+}
+
+impl Drop for PortHandle {
+    fn drop(&mut self) {
+        // SAFETY: `&mut self`: no other call is running on the port, and none can follow.
+        unsafe { (self.kind.table.destroy)(self.port.as_ptr()) };
+        self.put_reference();
+    }
+}
+
+impl std::fmt::Debug for PortHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PortHandle")
+            .field("name", &self.name)
+            .field("type", &self.kind.name())
+            .field("faults", &self.faults())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a callback's negative return value is an errno.
+fn is_errno(code: i64) -> bool {
+    (-4093..0).contains(&code)
+}
+
+impl PortKind {
+    /// The errno behind a callback's negative return value. A panic, or what is no errno at all, is a fault and reads EIO.
+    fn errno_of(&self, callback: &str, port: &PortName, code: i64) -> Errno {
+        self.errno_limited(callback, port, code, &RateLimit::new(1, 0))
+    }
+
+    fn errno_limited(&self, callback: &str, port: &PortName, code: i64, lines: &RateLimit) -> Errno {
+        if is_errno(code) {
+            return Errno(-code as i32);
+        }
+        if code == i64::from(E_PANIC) {
+            self.count_fault_limited(callback, port, "panicked", lines);
+        } else {
+            self.count_fault_limited(
+                callback,
+                port,
+                &format!("returned {code}, which is no error number"),
+                lines,
+            );
+        }
+        Errno::EIO
+    }
+
+    fn count_fault(&self, callback: &str, port: &PortName, what: &str) {
+        self.count_fault_limited(callback, port, what, &RateLimit::new(1, 0));
+    }
+
+    #[cold]
+    fn count_fault_limited(&self, callback: &str, port: &PortName, what: &str, lines: &RateLimit) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        if let Some(suppressed) = lines.allow() {
+            let (name, number) = (self.name(), self.number());
+            tracing::error!(suppressed, "port {port}: {callback} of port type {name} ({number}) {what}");
+        }
+    }
+}

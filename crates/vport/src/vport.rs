@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One port of a datapath: what `struct vport` is in the kernel.
+//!
+//! Made whole, then published; taken out of the tables, then [`Vport::detach`]ed; destroyed with its last `Arc`, which
+//! therefore must not be dropped by a worker (destroying may block).
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool};
+
+use crate::abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
+use crate::abi::kind::PortKind;
+use crate::abi::{PortInfo, info_flags};
+use crate::limit::RateLimit;
+use crate::names::{NetnsId, PortName};
+use crate::ops::Errno;
+use crate::stats::{PortCounter, PortCounters, PortStats};
+
+/// Bytes of an Ethernet header, and of one VLAN tag.
+const ETH_HLEN: usize = 14;
+const VLAN_HLEN: usize = 4;
+/// Ethertypes of VLAN tags: 802.1Q and 802.1ad.
+const VLAN_TYPES: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
+
+/// [`Vport::port_no`] before the port is attached.
+const NOT_ATTACHED: u32 = u32::MAX;
+
+/// Where a datapath's port starts from.
+#[derive(Clone, Debug)]
+pub struct VportConfig {
+    /// Name.
+    pub name: PortName,
+    /// The datapath's network namespace: with the name, the port's key in the device table.
+    pub netns: NetnsId,
+    /// The datapath's handle (index).
+    pub datapath: u32,
+    /// How many threads may call [`Vport::rx`] and [`Vport::tx`], as `worker` `0..workers`; the same number as
+    /// `tx_queues` at creation.
+    pub workers: usize,
+    /// Upcall port ids; empty: none until [`Vport::set_upcall_pids`].
+    pub upcall_pids: Vec<u32>,
+}
+
+/// The port ids that a port's upcalls go to.
+pub type UpcallPids = Arc<Vec<u32>>;
+
+/// One port.
+pub struct Vport {
+    handle: PortHandle,
+    port_no: AtomicU32,
+    // What the last `refresh_info` said.
+    mtu: AtomicU32,
+    flags: AtomicU32,
+    rx_queues: AtomicU32,
+    ifindex: AtomicU32,
+    link_up: AtomicBool,
+    alive: AtomicBool,
+    mac: AtomicU64,
+    counters: PortCounters,
+    upcall_pids: ArcSwap<Vec<u32>>,
+    netns: NetnsId,
+    datapath: u32,
+    /// Read by control threads only; a rename holds it for sixteen bytes.
+    name: RwLock<PortName>,
+    over_mtu_lines: RateLimit,
+}
+
+impl Vport {
+    /// A whole port, alive, without a number.
+    pub fn new(handle: PortHandle, info: PortInfo, config: VportConfig) -> Arc<Self> {
+        let VportConfig { name, netns, datapath, workers, upcall_pids } = config;
+        let vport = Self {
+            handle,
+            port_no: AtomicU32::new(NOT_ATTACHED),
+            mtu: AtomicU32::default(),
+            flags: AtomicU32::default(),
+            rx_queues: AtomicU32::default(),
+            ifindex: AtomicU32::default(),
+            link_up: AtomicBool::default(),
+            alive: AtomicBool::new(true),
+            mac: AtomicU64::default(),
+            counters: PortCounters::new(workers),
+            upcall_pids: ArcSwap::from_pointee(upcall_pids),
+            netns,
+            datapath,
+            name: RwLock::new(name),
+            over_mtu_lines: RateLimit::new(5, 1),
+        };
+        vport.store_info(&info);
+        Arc::new(vport)
+    }
+
+    /// The port's type.
+    pub fn kind(&self) -> &Arc<PortKind> {
+        self.handle.kind()
+    }
+
+    /// OVS_VPORT_TYPE_* or a private number.
+    pub fn port_type(&self) -> u32 {
+        self.kind().number()
+    }
+
+    /// The port behind it: options and the file descriptors to wait for.
+    pub fn handle(&self) -> &PortHandle {
+        &self.handle
+    }
+
+    /// The number in its datapath; `u32::MAX` before it is attached.
+    #[inline]
+    pub fn port_no(&self) -> u32 {
+        self.port_no.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number: once, before the port is published.
+    pub fn set_port_no(&self, port_no: u32) {
+        self.port_no.store(port_no, Ordering::Relaxed);
+    }
+
+    /// The datapath's network namespace.
+    pub fn netns(&self) -> NetnsId {
+        self.netns
+    }
+
+    /// The datapath's handle.
+    pub fn datapath(&self) -> u32 {
+        self.datapath
+    }
+
+    /// The name now. Not for the fast path.
+    pub fn name(&self) -> PortName {
+        *self.name.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the name; [`crate::DeviceTable::rename`] does, which keeps the table in step.
+    pub(crate) fn set_name(&self, name: PortName) {
+        *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// Whether traffic may still use the port.
+    #[inline]
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Stops traffic at once: `rx` gives nothing and `tx` drops from now on. For a port that is leaving.
+    pub fn stop(&self) {
+        self.alive.store(false, Ordering::Relaxed);
+    }
+
+    /// Stops traffic and puts the reference on the port's module back. After the port has left all tables.
+    pub fn detach(&self) {
+        self.stop();
+        self.handle.put_reference();
+    }
+
+    /// Replaces the upcall port ids as one array. EINVAL for none.
+    pub fn set_upcall_pids(&self, pids: &[u32]) -> Result<(), Errno> {
+        if pids.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        self.upcall_pids.store(Arc::new(pids.to_vec()));
+        Ok(())
+    }
+
+    /// The upcall port ids.
+    pub fn upcall_pids(&self) -> UpcallPids {
+        self.upcall_pids.load_full()
+    }
+
+    /// The port id for a packet of this flow hash: always the same for the same hash, so that a flow's packets stay in
+    /// order. 0: nobody listens.
+    pub fn upcall_pid(&self, flow_hash: u32) -> u32 {
+        match self.upcall_pids.load().as_slice() {
+            [] => 0,
+            [pid] => *pid,
+            pids => pids[flow_hash as usize % pids.len()],
+        }
+    }
+
+    /// What the port said of itself last.
+    pub fn info(&self) -> PortInfo {
+        let mut mac = [0; 6];
+        mac.copy_from_slice(&self.mac.load(Ordering::Relaxed).to_ne_bytes()[..6]);
+        PortInfo {
+            ifindex: self.ifindex.load(Ordering::Relaxed),
+            mtu: self.mtu.load(Ordering::Relaxed),
+            flags: self.flags.load(Ordering::Relaxed),
+            rx_queues: self.rx_queues.load(Ordering::Relaxed),
+            mac,
+            link_up: u8::from(self.link_up.load(Ordering::Relaxed)),
+            pad: 0,
+        }
+    }
+
+    /// Asks the port again. On an error what was known stays.
+    pub fn refresh_info(&self) -> Result<PortInfo, Errno> {
+        self.store_info(&self.handle.info()?);
+        Ok(self.info())
+    }
+
+    fn store_info(&self, info: &PortInfo) {
+        let queues = if self.kind().receives() { info.rx_queues.min(RX_QUEUES_MAX) } else { 0 };
+        let mut mac = [0; 8];
+        mac[..6].copy_from_slice(&info.mac);
+        self.mtu.store(info.mtu, Ordering::Relaxed);
+        self.flags.store(info.flags, Ordering::Relaxed);
+        self.rx_queues.store(queues, Ordering::Relaxed);
+        self.ifindex.store(info.ifindex, Ordering::Relaxed);
+        self.mac.store(u64::from_ne_bytes(mac), Ordering::Relaxed);
+        self.link_up.store(info.link_up != 0, Ordering::Relaxed);
+    }
+
+    /// Largest layer-3 packet in bytes; `None`: no limit.
+    #[inline]
+    pub fn mtu(&self) -> Option<u32> {
+        let limited = self.flags.load(Ordering::Relaxed) & info_flags::NO_MTU == 0;
+        limited.then(|| self.mtu.load(Ordering::Relaxed))
+    }
+
+    /// Interface index; 0: no device.
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex.load(Ordering::Relaxed)
+    }
+
+    /// Number of receive queues.
+    pub fn rx_queues(&self) -> usize {
+        self.rx_queues.load(Ordering::Relaxed) as usize
+    }
+
+    /// Whether the port carries bare layer-3 packets.
+    pub fn is_layer3(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & info_flags::LAYER3 != 0
+    }
+
+    /// Whether `rx` must be polled without pause.
+    pub fn is_busy_poll(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & info_flags::BUSY_POLL != 0
+    }
+
+    /// Whether packets with partial checksums or segments to cut must be completed before [`Vport::tx`].
+    ///
+    /// The datapath asks per batch and completes them itself (crate `actions`): this layer knows ports, not protocols.
+    #[inline]
+    pub fn needs_software_offload(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & info_flags::OFFLOAD == 0
+    }
+
+    /// Receives a batch into `batch`, which must be empty, sets the packets' input port and counts them. One thread
+    /// at a time for each queue.
+    #[inline]
+    pub fn rx(
+        &self,
+        worker: usize,
+        queue: usize,
+        pool: &mut Pool,
+        batch: &mut Batch,
+    ) -> Result<usize, Errno> {
+        if !self.is_alive() {
+            return Ok(0);
+        }
+        match self.handle.rx(queue, pool, batch) {
+            Ok(0) => Ok(0),
+            Ok(n) => {
+                let port_no = self.port_no();
+                let mut bytes = 0;
+                for packet in batch.iter_mut() {
+                    packet.set_in_port(port_no);
+                    bytes += packet.len() as u64;
+                }
+                let counters = self.counters.worker(worker);
+                counters.add(PortCounter::RxPackets as usize, n as u64);
+                counters.add(PortCounter::RxBytes as usize, bytes);
+                Ok(n)
+            }
+            Err(errno) => {
+                self.count(worker, PortCounter::RxErrors, 1);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Sends all of `batch`, leaving it empty; what is not sent is counted here and in `drops`. Each worker has its
+    /// own queue.
+    #[inline]
+    pub fn tx(&self, worker: usize, pool: &mut Pool, batch: &mut Batch, drops: &mut DropCounts) {
+        let flags = self.flags.load(Ordering::Relaxed);
+        let layer3 = flags & info_flags::LAYER3 != 0;
+        let limit = self.frame_limit(flags);
+        let odd = |packet: &Packet| packet.len() > limit || is_layer3(packet) != layer3;
+        if !self.is_alive() || batch.iter().any(odd) {
+            self.refuse(worker, pool, batch, drops);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let outcome = self.handle.tx(worker, pool, batch);
+        let counters = self.counters.worker(worker);
+        counters.add(PortCounter::TxPackets as usize, outcome.sent);
+        counters.add(PortCounter::TxBytes as usize, outcome.sent_bytes);
+        if outcome.errors + outcome.dropped + outcome.contained != 0 {
+            self.count_lost(worker, &outcome, drops);
+        }
+    }
+
+    /// Longest frame that surely fits, in bytes.
+    #[inline]
+    fn frame_limit(&self, flags: u32) -> usize {
+        if flags & info_flags::NO_MTU != 0 {
+            return usize::MAX;
+        }
+        let header = if flags & info_flags::LAYER3 != 0 { 0 } else { ETH_HLEN };
+        self.mtu.load(Ordering::Relaxed) as usize + header
+    }
+
+    /// Why the port does not take a packet. A segmentation super-packet may be longer than the MTU, and so may a tagged
+    /// frame, by one tag.
+    fn refusal(&self, flags: u32, limit: usize, packet: &Packet) -> Option<DropReason> {
+        if !self.is_alive() {
+            return Some(DropReason::NoSuchPort);
+        }
+        let layer3 = is_layer3(packet);
+        if layer3 != (flags & info_flags::LAYER3 != 0) {
+            return Some(DropReason::WrongLayer);
+        }
+        let tagged =
+            !layer3 && packet.frame().get(12..14).is_some_and(|ty| VLAN_TYPES.iter().any(|vlan| ty == vlan));
+        let len = packet.len() - if tagged { VLAN_HLEN } else { 0 };
+        (len > limit && packet.offload().gso.is_none()).then_some(DropReason::OverMtu)
+    }
+
+    /// Takes those out of `batch` that the port does not take.
+    #[cold]
+    fn refuse(&self, worker: usize, pool: &mut Pool, batch: &mut Batch, drops: &mut DropCounts) {
+        let flags = self.flags.load(Ordering::Relaxed);
+        let limit = self.frame_limit(flags);
+        if batch.iter().all(|packet| self.refusal(flags, limit, packet).is_none()) {
+            return;
+        }
+        for packet in std::mem::take(batch) {
+            let Some(reason) = self.refusal(flags, limit, &packet) else {
+                batch.push(packet);
+                continue;
+            };
+            drops.add(reason, 1);
+            if reason == DropReason::OverMtu {
+                self.count(worker, PortCounter::TxErrors, 1);
+                self.log_over_mtu(packet.len());
+            } else {
+                self.count(worker, PortCounter::TxDropped, 1);
+            }
+            pool.give(packet);
+        }
+    }
+
+    #[cold]
+    fn log_over_mtu(&self, len: usize) {
+        if let Some(suppressed) = self.over_mtu_lines.allow() {
+            let (name, mtu) = (self.name(), self.mtu.load(Ordering::Relaxed));
+            tracing::warn!(
+                suppressed,
+                "port {name}: a frame of {len} bytes exceeds the MTU of {mtu}, dropped"
+            );
+        }
+    }
+
+    #[cold]
+    fn count_lost(&self, worker: usize, outcome: &TxOutcome, drops: &mut DropCounts) {
+        drops.add(DropReason::TxError, outcome.errors);
+        drops.add(DropReason::TxFull, outcome.dropped);
+        drops.add(DropReason::Contained, outcome.contained);
+        self.count(worker, PortCounter::TxErrors, outcome.errors + outcome.contained);
+        self.count(worker, PortCounter::TxDropped, outcome.dropped);
+    }
+
+    /// Counts on behalf of a worker.
+    #[inline]
+    pub fn count(&self, worker: usize, counter: PortCounter, amount: u64) {
+        self.counters.worker(worker).add(counter as usize, amount);
+    }
+
+    /// Counts on behalf of a thread that is not a worker.
+    pub fn count_shared(&self, counter: PortCounter, amount: u64) {
+        self.counters.add_shared(counter as usize, amount);
+    }
+
+    /// The counters' sums.
+    pub fn stats(&self) -> PortStats {
+        PortStats::from(self.counters.sum())
+    }
+}
+
+impl std::fmt::Debug for Vport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vport")
+            .field("name", &self.name())
+            .field("netns", &self.netns)
+            .field("datapath", &self.datapath)
+            .field("port_no", &self.port_no())
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+#[inline]
+fn is_layer3(packet: &Packet) -> bool {
+    packet.kind() != PacketKind::Ethernet
+}
