@@ -5,11 +5,15 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line that talks to a person")]
 
+mod bench;
 mod checks;
+mod demo;
 mod process;
+mod product;
 mod setup;
 mod tidy;
 mod workspace;
+mod world;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -20,6 +24,10 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Test(options) => checks::test::run(&options),
         Command::Ci => checks::ci::run(),
+        Command::Demo => demo::run(),
+        Command::DemoInside => demo::inside(),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchInside(options) => bench::inside(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,4 +60,14 @@ enum Command {
     Test(checks::test::Options),
     /// Everything a change must pass: format, lints, tidy, tests, documentation
     Ci,
+    /// Show the switch at its job: hosts in namespaces, pings, a TCP stream, VLANs, tables
+    Demo,
+    /// The part of `demo` that runs in a private world
+    #[command(hide = true)]
+    DemoInside,
+    /// Measure the product, most of it against peers that do the same work
+    Bench(bench::Options),
+    /// The part of `bench` that runs in a private world
+    #[command(hide = true)]
+    BenchInside(bench::Options),
 }

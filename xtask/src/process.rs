@@ -7,6 +7,11 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// How long the outputs of a program that has ended must be silent for it to be over.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A cargo command in the workspace's root, without anything to read from a terminal.
 pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
@@ -49,7 +54,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// Runs a command, shows each line of both its outputs and hands it, without colours, to `each`.
 ///
 /// Returns whether the command succeeded.
-pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str) + Send) -> Result<bool> {
+pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str)) -> Result<bool> {
     let shown = show(command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -58,20 +63,28 @@ pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str) + Send) ->
         .with_context(|| format!("cannot start `{shown}`"))?;
     let stdout = BufReader::new(child.stdout.take().context("no standard output")?);
     let stderr = BufReader::new(child.stderr.take().context("no standard error")?);
-    let (sender, lines) = std::sync::mpsc::sync_channel(64);
-    std::thread::scope(|scope| {
-        let also = sender.clone();
-        scope.spawn(move || forward(stdout, &sender));
-        scope.spawn(move || forward(stderr, &also));
-        for line in lines {
-            println!("{line}");
-            each(&without_colours(&line));
+    let (sender, lines) = sync_channel(64);
+    let also = sender.clone();
+    std::thread::spawn(move || forward(stdout, &sender));
+    std::thread::spawn(move || forward(stderr, &also));
+    loop {
+        match lines.recv_timeout(QUIET) {
+            Ok(line) => {
+                println!("{line}");
+                each(&without_colours(&line));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(child.wait()?.success()),
+            // Something that it started may outlive it and keep its outputs open: that is not waited for.
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(status) = child.try_wait()? {
+                    return Ok(status.success());
+                }
+            }
         }
-    });
-    Ok(child.wait()?.success())
+    }
 }
 
-fn forward(reader: impl BufRead, sender: &std::sync::mpsc::SyncSender<String>) {
+fn forward(reader: impl BufRead, sender: &SyncSender<String>) {
     for line in reader.split(b'\n').map_while(std::result::Result::ok) {
         if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
             return;
@@ -132,6 +145,13 @@ mod tests {
         seen.sort();
         assert!(!succeeded.unwrap());
         assert_eq!(seen, ["one", "two"]);
+    }
+
+    #[test]
+    fn what_outlives_the_command_is_not_waited_for() {
+        let start = std::time::Instant::now();
+        assert!(watch(Command::new("sh").args(["-c", "sleep 6 & echo started"]), |_| ()).unwrap());
+        assert!(start.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

@@ -83,6 +83,11 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Bench],
     },
     Need {
+        package: "librte-mempool-ring",
+        probe: Probe::Driver("librte_mempool_ring.so"),
+        purposes: &[Purpose::Bench],
+    },
+    Need {
         package: "librte-net-null",
         probe: Probe::Driver("librte_net_null.so"),
         purposes: &[Purpose::Bench],
@@ -180,13 +185,16 @@ struct NoServices {
 
 impl NoServices {
     const POLICY: &str = "/usr/sbin/policy-rc.d";
+    const ANSWER: &str =
+        "#!/bin/sh\n# put here by `cargo xtask setup` while it installs packages\nexit 101\n";
 
     fn new() -> Result<Self> {
         use std::os::unix::fs::PermissionsExt;
-        if Path::new(Self::POLICY).exists() {
+        // One of ours may be left from a run that was killed; anybody else's stays.
+        if std::fs::read(Self::POLICY).is_ok_and(|there| there != Self::ANSWER.as_bytes()) {
             return Ok(Self { ours: false });
         }
-        std::fs::write(Self::POLICY, "#!/bin/sh\nexit 101\n")?;
+        std::fs::write(Self::POLICY, Self::ANSWER)?;
         std::fs::set_permissions(Self::POLICY, std::fs::Permissions::from_mode(0o755))?;
         Ok(Self { ours: true })
     }

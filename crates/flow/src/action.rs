@@ -65,6 +65,10 @@ pub enum Set {
     Mpls(Masked<u32>),
     /// Tunnel metadata for the next output: the tunnel fields of the key, and its options.
     Tunnel(Box<FlowKey>),
+    /// Conntrack mark. The kernel takes it into a flow and fails, which drops the packet, when it is executed.
+    CtMark(Masked<u32>),
+    /// Conntrack labels; as [`Set::CtMark`].
+    CtLabels(Masked<[u8; 16]>),
 }
 
 /// struct ovs_key_ipv4.

@@ -6,12 +6,20 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod cache;
+mod classifier;
+mod extract;
 mod key;
+mod lens;
 mod mask;
 
 pub use action::{
     Action, CheckPacketLength, Hash, HashAlgorithm, Ipv4Fields, Ipv6Fields, Masked, MplsPush, Ports, Psample,
     PushEth, PushNsh, PushVlan, Sample, Set, Userspace,
 };
+pub use cache::{Cached, KeyCache, WindowCache, WindowKey};
+pub use classifier::{Classified, Classifier, ClassifierError};
+pub use extract::{extract, extract_into};
 pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};
+pub use lens::{Depth, Lens, Shape, WINDOW, Window, tcp_flags};
 pub use mask::{FlowMask, hash_words};

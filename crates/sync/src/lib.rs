@@ -40,6 +40,8 @@ mod primitives;
 mod qsbr;
 mod slots;
 mod snapshot;
+#[cfg(all(test, not(loom)))]
+mod stress;
 mod table;
 
 pub use counters::{Counters, Local};

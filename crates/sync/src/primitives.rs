@@ -40,30 +40,39 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 #[cfg(not(loom))]
 pub(crate) type Fifo<T> = crossbeam_queue::SegQueue<T>;
 
-/// The same contract out of a loom mutex: crossbeam's queue is opaque to loom.
+/// The same contract out of a loom mutex: crossbeam's queue is opaque to loom. `is_empty` looks past the mutex, so
+/// that whoever relies on an order between it and another variable must say so with a fence.
 #[cfg(loom)]
-pub(crate) struct Fifo<T>(Mutex<std::collections::VecDeque<T>>);
+pub(crate) struct Fifo<T> {
+    items: Mutex<std::collections::VecDeque<T>>,
+    len: AtomicUsize,
+}
 
 #[cfg(loom)]
 impl<T> Fifo<T> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(std::collections::VecDeque::new()))
+        Self { items: Mutex::new(std::collections::VecDeque::new()), len: AtomicUsize::new(0) }
     }
 
     pub(crate) fn push(&self, item: T) {
-        lock(&self.0).push_back(item);
+        let mut items = lock(&self.items);
+        items.push_back(item);
+        self.len.store(items.len(), Ordering::Release);
     }
 
     pub(crate) fn pop(&self) -> Option<T> {
-        lock(&self.0).pop_front()
+        let mut items = lock(&self.items);
+        let item = items.pop_front();
+        self.len.store(items.len(), Ordering::Release);
+        item
     }
 
     pub(crate) fn len(&self) -> usize {
-        lock(&self.0).len()
+        self.len.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        self.len() == 0
     }
 }
 

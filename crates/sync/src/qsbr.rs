@@ -60,7 +60,7 @@ pub struct Domain {
 /// The domain as its structures hold it: alive, but not as a handle.
 pub(crate) struct Shared {
     epoch: CachePadded<AtomicU64>,
-    garbage: Mutex<VecDeque<(u64, Deferred)>>,
+    garbage: Mutex<Garbage>,
     seats: Mutex<Seats>,
     /// Held while destructors run, so that `synchronize` can wait for another thread's.
     reclaiming: Mutex<()>,
@@ -68,6 +68,15 @@ pub(crate) struct Shared {
     /// Length of `garbage`, for a look without the lock.
     pending: AtomicUsize,
     panics: AtomicU64,
+}
+
+#[derive(Default)]
+struct Garbage {
+    /// What was retired, with its stamp, oldest first.
+    retired: VecDeque<(u64, Deferred)>,
+    /// A scan has shown that no reader can see what has a lower stamp. (A later scan may find a seat with an older epoch: of
+    /// a reader that read the epoch long ago and sat down just now. It sees nothing of that either.)
+    passed: u64,
 }
 
 #[derive(Default)]
@@ -117,7 +126,7 @@ impl Domain {
         Self {
             shared: Arc::new(Shared {
                 epoch: CachePadded::new(AtomicU64::new(OUTSIDE + 1)),
-                garbage: Mutex::new(VecDeque::new()),
+                garbage: Mutex::new(Garbage::default()),
                 seats: Mutex::new(Seats::default()),
                 reclaiming: Mutex::new(()),
                 handles: AtomicUsize::new(1),
@@ -183,6 +192,10 @@ impl Domain {
             patience.wait();
         }
         let _running = lock(&self.shared.reclaiming);
+        {
+            let mut garbage = lock(&self.shared.garbage);
+            garbage.passed = garbage.passed.max(target);
+        }
         self.shared.run_ready();
     }
 
@@ -284,8 +297,8 @@ impl Shared {
             let mut garbage = lock(&self.garbage);
             // Under the lock that `advance` also takes: an epoch above this stamp is stored after the unlinking.
             let stamp = self.epoch.load(Ordering::Relaxed);
-            garbage.push_back((stamp, deferred));
-            self.pending.store(garbage.len(), Ordering::Relaxed);
+            garbage.retired.push_back((stamp, deferred));
+            self.pending.store(garbage.retired.len(), Ordering::Relaxed);
         }
         // The last handle has gone: so have all guards, and nobody else will come to clean up. (It decremented before
         // it emptied the garbage under the lock, so either it saw ours or we see zero.)
@@ -313,17 +326,19 @@ impl Shared {
     /// Takes out of the garbage what nobody can see.
     fn take_ready(&self) -> Vec<Deferred> {
         let mut garbage = lock(&self.garbage);
-        let Some(&(newest, _)) = garbage.back() else {
+        let Some(&(newest, _)) = garbage.retired.back() else {
             return Vec::new();
         };
-        let now = self.epoch.load(Ordering::Relaxed);
-        if newest == now {
-            self.epoch.store(now + 1, Ordering::Release);
+        if garbage.passed <= newest {
+            let now = self.epoch.load(Ordering::Relaxed).max(newest + 1);
+            self.epoch.store(now, Ordering::Release);
+            // What is retired after this scan may be stamped `now`.
+            garbage.passed = garbage.passed.max(self.oldest_inside().min(now));
         }
-        let oldest = self.oldest_inside();
-        let ready = garbage.partition_point(|&(stamp, _)| stamp < oldest);
-        let taken = garbage.drain(..ready).map(|(_, deferred)| deferred).collect();
-        self.pending.store(garbage.len(), Ordering::Relaxed);
+        let passed = garbage.passed;
+        let ready = garbage.retired.partition_point(|&(stamp, _)| stamp < passed);
+        let taken = garbage.retired.drain(..ready).map(|(_, deferred)| deferred).collect();
+        self.pending.store(garbage.retired.len(), Ordering::Relaxed);
         taken
     }
 
@@ -343,7 +358,7 @@ impl Shared {
     /// Drops everything: no handle, so no guard, is left.
     fn run_all(&self) {
         loop {
-            let all = std::mem::take(&mut *lock(&self.garbage));
+            let all = std::mem::take(&mut lock(&self.garbage).retired);
             self.pending.store(0, Ordering::Relaxed);
             if all.is_empty() {
                 return;

@@ -17,7 +17,7 @@ impl Summary {
     /// - nextest: `     Summary [   0.2s] 12 tests run: 11 passed (1 slow), 1 failed, 1 timed out, 2 skipped`
     /// - conformance: `conformance: 300 passed, 0 failed`
     pub(super) fn take(&mut self, line: &str) {
-        let counts = if let Some((_, counts)) = line.split_once("test result: ") {
+        let counts = if let Some(counts) = line.strip_prefix("test result: ") {
             counts.split_once(". ").map_or(counts, |(_, counts)| counts)
         } else if line.trim_start().starts_with("Summary [") {
             line.split_once(" run: ").map_or("", |(_, counts)| counts)
@@ -69,6 +69,10 @@ mod tests {
     #[test]
     fn counts_add_up_and_other_lines_do_not() {
         let line = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(taken(&[line, "test a ... 5 failed", line]), Summary { passed: 2, failed: 0, ignored: 0 });
+        // nextest repeats the output of a failed test, indented
+        assert_eq!(
+            taken(&[line, "test a ... 5 failed", "    test result: FAILED. 0 passed; 1 failed", line]),
+            Summary { passed: 2, failed: 0, ignored: 0 }
+        );
     }
 }

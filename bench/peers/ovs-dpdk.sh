@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# In-memory forwarding by Debian's OVS-DPDK on one polling core: an endless capture file in, a null port out.
+#
+#   ovs-dpdk.sh CAPTURE SECONDS RULE     prints {"mpps": N}
+#
+# RULE is an OpenFlow rule, as `in_port=1,actions=output:2` or `actions=NORMAL`; port 1 receives, port 2 is the null
+# port, behind which 02:00:00:00:00:01 is known to be. Run by `cargo xtask bench`, in a private world with 512 huge
+# pages of 2 MiB set aside.
+set -euo pipefail
+capture=$1 seconds=$2 rule=$3
+
+dir=$(mktemp -d /run/ovs-dpdk.XXXXXX)
+export OVS_RUNDIR=$dir OVS_LOGDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir
+stop() {
+  for daemon in ovs-vswitchd ovsdb-server; do
+    if [ -f "$dir/$daemon.pid" ]; then
+      pid=$(cat "$dir/$daemon.pid")
+      kill "$pid" 2>/dev/null || true
+      # a polling core and the huge pages must be free before the next round starts
+      while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
+    fi
+  done
+  rm -rf "$dir"
+}
+trap stop EXIT
+
+last_cpu=$(($(nproc --all) - 1))
+mkdir -p /dev/hugepages
+mountpoint -q /dev/hugepages || mount -t hugetlbfs hugetlbfs /dev/hugepages
+
+start() {
+  local name=$1
+  shift
+  "$@" --pidfile="$dir/$name.pid" --log-file="$dir/$name.log" -vconsole:off --detach >/dev/null 2>&1 ||
+    { echo "$name did not start:" >&2; tail -n 5 "$dir/$name.log" >&2; exit 1; }
+}
+ovsdb-tool create "$dir/conf.db" /usr/share/openvswitch/vswitch.ovsschema
+start ovsdb-server ovsdb-server "$dir/conf.db" --remote="punix:$dir/db.sock"
+vsctl() { ovs-vsctl --db="unix:$dir/db.sock" --timeout=20 "$@"; }
+vsctl --no-wait init
+# --no-pci: the machine's own network cards are left alone
+vsctl --no-wait set Open_vSwitch . \
+  other_config:dpdk-init=true \
+  other_config:dpdk-socket-mem=600 \
+  other_config:dpdk-lcore-mask=1 \
+  other_config:pmd-cpu-mask="$(printf '%x' $((1 << last_cpu)))" \
+  other_config:dpdk-extra=--no-pci
+start ovs-vswitchd /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk "unix:$dir/db.sock"
+
+vsctl add-br br0 -- set Bridge br0 datapath_type=netdev fail_mode=secure
+vsctl add-port br0 out -- set Interface out type=dpdk ofport_request=2 options:dpdk-devargs=net_null0,no-rx=1
+ovs-ofctl add-flow br0 "$rule"
+vsctl add-port br0 in -- set Interface in type=dpdk ofport_request=1 \
+  "options:dpdk-devargs=\"net_pcap0,rx_pcap=$capture,infinite_rx=1\""
+
+control=$(echo "$dir"/ovs-vswitchd*.ctl)
+appctl() { ovs-appctl --target="$control" "$@"; }
+appctl fdb/add br0 out 0 02:00:00:00:00:01 >/dev/null
+
+sleep 2 # flows installed, caches warm
+appctl dpif-netdev/pmd-stats-clear >/dev/null
+sleep "$seconds"
+# "  Tx packets:   47726272  (15851 Kpps)": what left counts, not what came
+appctl dpif-netdev/pmd-perf-show -nh |
+  awk '/Tx packets:/ { gsub(/[()]/, ""); kpps = $4 } END { if (kpps > 0) printf "{\"mpps\": %.3f}\n", kpps / 1000; else exit 1 }'

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Runs a program on one packet.
+//!
+//! The packet itself goes to the last action that hands it on; those before it get copies from the pool. Nothing is sent here:
+//! effects are pushed. One packet in means at least one effect or one counted drop out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use portway_buf::{DropCounts, DropReason, Packet, Pool};
+use portway_flow::Userspace;
+
+use crate::effect::{Effect, Effects};
+use crate::program::{Op, Program};
+use crate::ttl::{self, Ttl};
+use crate::{check_packet_length, edit, truncate, vlan};
+
+/// What a meter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Within the rate, or no such meter.
+    Pass,
+    /// Over the rate.
+    Drop,
+}
+
+/// What execution needs from outside: randomness and meters, both of which belong to the caller.
+pub trait Services {
+    /// 32 random bits, for the sample action.
+    fn random(&mut self) -> u32;
+    /// Charges meter `id` with a packet of `packet_len` bytes. An unknown meter passes.
+    fn meter(&mut self, id: u32, packet_len: usize) -> Verdict;
+}
+
+/// Where execution works. Borrowed for one packet or for a batch.
+pub struct Environment<'a> {
+    /// Where copies come from.
+    pub pool: &'a mut Pool,
+    /// Where effects go.
+    pub effects: &'a mut Effects,
+    /// Where drops are counted.
+    pub drops: &'a mut DropCounts,
+    /// Randomness and meters.
+    pub services: &'a mut dyn Services,
+    /// How often one packet may be recirculated.
+    pub recirculation_limit: u16,
+    /// The packet came by OVS_PACKET_CMD_EXECUTE: the kernel then has its outer VLAN tag in the frame, and lengths count it.
+    pub outer_tag_counts: bool,
+}
+
+/// What actions leave for the actions behind them in the same list. A list within a list starts with a copy.
+#[derive(Clone, Copy)]
+struct State {
+    /// Bytes that the next output leaves out at the end.
+    cut_len: u32,
+    /// Probability of the innermost sample action, in 2^-32.
+    probability: u32,
+    /// Whether lengths count the outer VLAN tag: not if it came from a port or from push_vlan.
+    outer_tag_counts: bool,
+}
+
+/// What to do after a step.
+enum Flow {
+    /// The packet is still here: go on at this step.
+    Next(Packet, usize),
+    /// The packet has gone.
+    Gone,
+}
+
+/// Runs `program` on `packet`.
+#[inline]
+pub fn execute(program: &Program, mut packet: Packet, environment: &mut Environment<'_>) {
+    let effects_before = environment.effects.len();
+    let mut state =
+        State { cut_len: 0, probability: u32::MAX, outer_tag_counts: environment.outer_tag_counts };
+    if packet.extension().is_some_and(|extension| extension.cut_len != 0) {
+        state.cut_len = std::mem::take(&mut packet.extension_mut().cut_len);
+    }
+    let mut run = Run { ops: program.ops(), dropped: false, environment };
+    run.list(0..program.ops().len(), packet, state);
+    if !run.dropped && run.environment.effects.len() == effects_before {
+        run.environment.drops.add(DropReason::FlowDrop, 1);
+    }
+}
+
+struct Run<'p, 'e, 'x> {
+    ops: &'p [Op],
+    dropped: bool,
+    environment: &'e mut Environment<'x>,
+}
+
+impl Run<'_, '_, '_> {
+    fn list(&mut self, steps: Range<usize>, mut packet: Packet, mut state: State) {
+        let mut at = steps.start;
+        while at < steps.end {
+            match self.step(at, packet, &mut state) {
+                Flow::Next(kept, next) => (packet, at) = (kept, next),
+                Flow::Gone => return,
+            }
+        }
+        self.environment.pool.give(packet);
+    }
+
+    fn step(&mut self, at: usize, mut packet: Packet, state: &mut State) -> Flow {
+        let ops = self.ops;
+        let next = at + 1;
+        match &ops[at] {
+            Op::Edit(edit) => {
+                if let Err(reason) = edit::apply(edit, &mut packet) {
+                    return self.drop(packet, reason);
+                }
+                if moves_vlan(edit) {
+                    state.outer_tag_counts = false;
+                }
+                Flow::Next(packet, next)
+            }
+            Op::Output { port, last } => {
+                let cut = std::mem::take(&mut state.cut_len);
+                let port = *port;
+                self.hand_on(packet, *last, next, |run, packet| run.output(port, packet, cut))
+            }
+            Op::Upcall { userspace, last } => {
+                let cut = std::mem::take(&mut state.cut_len);
+                self.hand_on(packet, *last, next, |run, packet| run.upcall(userspace, packet, cut))
+            }
+            Op::Recirculate { id, last } => {
+                let (id, cut) = (*id, state.cut_len);
+                self.hand_on(packet, *last, next, |run, packet| run.recirculate(id, packet, cut))
+            }
+            Op::Psample { group, cookie, last } => {
+                let cut_len = std::mem::take(&mut state.cut_len);
+                let (group, cookie, probability) = (*group, cookie.clone(), state.probability);
+                self.hand_on(packet, *last, next, |run, packet| {
+                    run.environment.effects.push(Effect::Psample {
+                        packet,
+                        group,
+                        cookie,
+                        probability,
+                        cut_len,
+                    });
+                })
+            }
+            Op::Truncate { len_max } => {
+                let len = counted_len(&packet, *state);
+                let len_max = *len_max as usize;
+                if len > len_max {
+                    state.cut_len = (len - len_max) as u32;
+                }
+                Flow::Next(packet, next)
+            }
+            Op::Meter { id } => {
+                let len = counted_len(&packet, *state);
+                match self.environment.services.meter(*id, len) {
+                    Verdict::Pass => Flow::Next(packet, next),
+                    Verdict::Drop => self.drop(packet, DropReason::Meter),
+                }
+            }
+            Op::Drop { code: 0 } => self.drop(packet, DropReason::ActionDrop),
+            Op::Drop { .. } => self.drop(packet, DropReason::ActionError),
+            Op::Clone { .. } | Op::Sample { .. } | Op::CheckLength { .. } | Op::DecTtl { .. } => {
+                self.branch(at, packet, *state)
+            }
+        }
+    }
+
+    /// The steps that have lists of their own.
+    fn branch(&mut self, at: usize, mut packet: Packet, state: State) -> Flow {
+        let ops = self.ops;
+        let body = at + 1;
+        match &ops[at] {
+            Op::Clone { body: len, last } => {
+                let end = body + *len as usize;
+                self.hand_on(packet, *last, end, |run, packet| run.list(body..end, packet, state))
+            }
+            Op::Sample { probability, body: len, last } => {
+                let end = body + *len as usize;
+                let chosen = match *probability {
+                    u32::MAX => true,
+                    0 => false,
+                    some => self.environment.services.random() <= some,
+                };
+                if !chosen {
+                    return Flow::Next(packet, end);
+                }
+                let state = State { probability: *probability, ..state };
+                self.hand_on(packet, *last, end, |run, packet| run.list(body..end, packet, state))
+            }
+            Op::CheckLength { len, greater, less_or_equal, last } => {
+                let middle = body + *greater as usize;
+                let end = middle + *less_or_equal as usize;
+                let is_greater = check_packet_length::is_greater(&packet, counted_len(&packet, state), *len);
+                let chosen = if is_greater { body..middle } else { middle..end };
+                self.hand_on(packet, *last, end, |run, packet| run.list(chosen, packet, state))
+            }
+            Op::DecTtl { body: len } => {
+                let end = body + *len as usize;
+                match ttl::decrement(&mut packet) {
+                    Ok(Ttl::Alive) => Flow::Next(packet, end),
+                    Ok(Ttl::Expired) if body == end => self.drop(packet, DropReason::TtlExpired),
+                    Ok(Ttl::Expired) => {
+                        self.list(body..end, packet, state);
+                        Flow::Gone
+                    }
+                    Err(reason) => self.drop(packet, reason),
+                }
+            }
+            Op::Edit(_)
+            | Op::Output { .. }
+            | Op::Upcall { .. }
+            | Op::Recirculate { .. }
+            | Op::Truncate { .. }
+            | Op::Meter { .. }
+            | Op::Drop { .. }
+            | Op::Psample { .. } => Flow::Next(packet, body),
+        }
+    }
+
+    /// Gives the packet, or a copy if it is still needed, to `take`.
+    #[inline]
+    fn hand_on(
+        &mut self,
+        packet: Packet,
+        last: bool,
+        next: usize,
+        take: impl FnOnce(&mut Self, Packet),
+    ) -> Flow {
+        if last {
+            take(self, packet);
+            return Flow::Gone;
+        }
+        match self.environment.pool.duplicate(&packet) {
+            Some(copy) => take(self, copy),
+            None => self.count(DropReason::NoBuffer),
+        }
+        Flow::Next(packet, next)
+    }
+
+    #[inline]
+    fn output(&mut self, port: u32, mut packet: Packet, cut_len: u32) {
+        if cut_len > 0 {
+            truncate::apply(&mut packet, cut_len);
+        }
+        self.environment.effects.push(Effect::Output { port, packet });
+    }
+
+    fn upcall(&mut self, userspace: &Arc<Userspace>, packet: Packet, cut_len: u32) {
+        let userspace = Arc::clone(userspace);
+        self.environment.effects.push(Effect::Upcall { packet, userspace, cut_len });
+    }
+
+    fn recirculate(&mut self, id: u32, mut packet: Packet, cut_len: u32) {
+        if packet.recirculations() >= self.environment.recirculation_limit {
+            self.drop(packet, DropReason::RecirculationLimit);
+            return;
+        }
+        packet.count_recirculation();
+        packet.set_recirc_id(id);
+        if cut_len > 0 {
+            packet.extension_mut().cut_len = cut_len;
+        }
+        self.environment.effects.push(Effect::Recirculate { packet });
+    }
+
+    #[cold]
+    fn drop(&mut self, packet: Packet, reason: DropReason) -> Flow {
+        self.environment.pool.give(packet);
+        self.count(reason);
+        Flow::Gone
+    }
+
+    fn count(&mut self, reason: DropReason) {
+        self.environment.drops.add(reason, 1);
+        self.dropped = true;
+    }
+}
+
+/// Whether the change decides anew which tag is the outer one.
+fn moves_vlan(edit: &crate::program::Edit) -> bool {
+    matches!(edit, crate::program::Edit::PushVlan(_) | crate::program::Edit::PopVlan)
+}
+
+/// The packet's length as the kernel counts it: without the outer VLAN tag that it keeps beside the frame.
+fn counted_len(packet: &Packet, state: State) -> usize {
+    let beside = !state.outer_tag_counts && vlan::is_tagged(packet);
+    packet.len() - if beside { crate::headers::VLAN_LEN } else { 0 }
+}

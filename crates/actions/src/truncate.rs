@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! trunc: cuts the packet's end off at the next output.
+
+use portway_buf::{Offload, Packet, PacketKind};
+use portway_wire::ethernet;
+
+/// Takes `cut` bytes from the end, but never a part of the Ethernet header. What the offloads would have done to bytes that are
+/// gone is not done any more.
+pub(crate) fn apply(packet: &mut Packet, cut: u32) {
+    let header = match packet.kind() {
+        PacketKind::Ethernet => ethernet::LEN,
+        PacketKind::Layer3(_) => 0,
+    };
+    let before = packet.len();
+    packet.truncate(before.saturating_sub(cut as usize).max(header));
+    if packet.is_plain() || packet.len() == before {
+        return;
+    }
+    let Offload { partial_csum, gso } = packet.offload();
+    let kept =
+        partial_csum.filter(|&(start, offset)| usize::from(start) + usize::from(offset) + 2 <= packet.len());
+    packet.set_offload(Offload { partial_csum: kept, gso: gso.filter(|_| kept.is_some()) });
+}

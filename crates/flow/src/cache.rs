@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A worker's exact-match caches, in front of the classifier.
+//!
+//! * [`WindowCache`]: masked header bytes ([`crate::lens`]) to flow, for packets of the common shapes.
+//! * [`KeyCache`]: masked flow keys to flow, for all others.
+//!
+//! Both are owned by one worker: nothing in them is shared. An entry holds a reference to its flow, so it can never dangle; a flow
+//! that was deleted says so ([`Cached::is_live`]) and its entry counts as empty. An entry also carries the generation of the lens that
+//! made it: when the live masks of a port change, its old entries simply never match again.
+//!
+//! Caches start small and double, up to a limit, while entries in use push each other out.
+
+use std::sync::Arc;
+
+use crate::key::FlowKey;
+use crate::lens::{Lens, Shape, WINDOW_WORDS, Window};
+
+/// What caches hold references to.
+pub trait Cached {
+    /// False once the flow has been deleted.
+    fn is_live(&self) -> bool;
+}
+
+/// Entries of a fresh cache.
+const ENTRIES_START: usize = 256;
+
+/// Multipliers for the hash, drawn from a random seed so that a sender cannot aim at one bucket.
+#[derive(Clone, Debug)]
+struct HashKeys([u64; WINDOW_WORDS + 2]);
+
+impl HashKeys {
+    fn new(seed: u64) -> Self {
+        let mut state = seed;
+        Self(std::array::from_fn(|_| {
+            // splitmix64 (Steele, Lea, Flood 2014): spreads one seed over many words
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }))
+    }
+
+    #[inline(always)]
+    fn fold(a: u64, b: u64) -> u64 {
+        let product = u128::from(a) * u128::from(b);
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+
+    /// The products do not depend on each other, so the processor computes them side by side.
+    #[inline(always)]
+    fn hash(&self, window: &Window, tag: u64) -> u64 {
+        let keys = &self.0;
+        let mut hash = Self::fold(tag ^ keys[WINDOW_WORDS], keys[WINDOW_WORDS + 1]);
+        for pair in 0..WINDOW_WORDS / 2 {
+            let at = pair * 2;
+            hash ^= Self::fold(window[at] ^ keys[at], window[at + 1] ^ keys[at + 1]).rotate_left(at as u32);
+        }
+        hash
+    }
+}
+
+/// What a packet is looked up by: its masked header, its shape and its recirculation id.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowKey {
+    /// Masked header bytes.
+    pub window: Window,
+    /// Recirculation id and shape.
+    tag: u64,
+    hash: u64,
+}
+
+impl WindowKey {
+    /// Whether another packet of this recirculation id and shape has the same tag.
+    #[inline(always)]
+    pub fn is_tagged(&self, recirc_id: u32, shape: Shape) -> bool {
+        self.tag == tag(recirc_id, shape)
+    }
+}
+
+#[inline(always)]
+fn tag(recirc_id: u32, shape: Shape) -> u64 {
+    (u64::from(recirc_id) << 8) | shape as u64
+}
+
+/// Two cache lines: the first holds all that an IPv4 or layer-2 packet compares.
+#[repr(align(128))]
+struct WindowEntry<F> {
+    flow: Option<Arc<F>>,
+    generation: u64,
+    tag: u64,
+    window: Window,
+}
+
+/// Masked header bytes to flow. See the module's text.
+pub struct WindowCache<F> {
+    entries: Vec<WindowEntry<F>>,
+    keys: HashKeys,
+    limit: usize,
+    evictions: usize,
+}
+
+impl<F: Cached> WindowCache<F> {
+    /// A cache that grows to at most `limit` entries (rounded up to a power of two), hashing with `seed`.
+    pub fn new(limit: usize, seed: u64) -> Self {
+        let limit = limit.next_power_of_two().max(ENTRIES_START);
+        Self { entries: empty_windows(ENTRIES_START), keys: HashKeys::new(seed), limit, evictions: 0 }
+    }
+
+    /// The key of a packet.
+    #[inline(always)]
+    pub fn key(&self, window: Window, recirc_id: u32, shape: Shape) -> WindowKey {
+        let tag = tag(recirc_id, shape);
+        WindowKey { window, tag, hash: self.keys.hash(&window, tag) }
+    }
+
+    /// The two places where a key may be.
+    #[inline(always)]
+    fn places(&self, hash: u64) -> (usize, usize) {
+        let mask = self.entries.len() - 1;
+        (hash as usize & mask, (hash >> 32) as usize & mask)
+    }
+
+    /// The flow of this key under this lens, if it is cached and lives.
+    #[inline(always)]
+    pub fn find(&self, lens: &Lens, key: &WindowKey) -> Option<&Arc<F>> {
+        let (first, second) = self.places(key.hash);
+        let holds = |entry: &WindowEntry<F>| {
+            entry.generation == lens.generation() && entry.tag == key.tag && entry.window == key.window
+        };
+        let entry = &self.entries[first];
+        let entry = if holds(entry) { entry } else { &self.entries[second] };
+        if !holds(entry) {
+            return None;
+        }
+        entry.flow.as_ref().filter(|flow| flow.is_live())
+    }
+
+    /// Remembers the flow of a key.
+    pub fn insert(&mut self, lens: &Lens, key: &WindowKey, flow: Arc<F>) {
+        let (first, second) = self.places(key.hash);
+        let same = |entry: &WindowEntry<F>| entry.tag == key.tag && entry.window == key.window;
+        let free = |entry: &WindowEntry<F>| entry.flow.as_ref().is_none_or(|flow| !flow.is_live());
+        let place = if same(&self.entries[first]) || free(&self.entries[first]) {
+            first
+        } else if same(&self.entries[second]) || free(&self.entries[second]) {
+            second
+        } else {
+            self.evictions += 1;
+            // Which of the two goes is decided by bits that the places do not depend on much.
+            if (key.hash >> 57) & 1 == 0 { first } else { second }
+        };
+        self.entries[place] =
+            WindowEntry { flow: Some(flow), generation: lens.generation(), tag: key.tag, window: key.window };
+        if self.evictions > self.entries.len() / 4 && self.entries.len() < self.limit {
+            self.grow();
+        }
+    }
+
+    /// Doubles the cache, keeping what lives.
+    #[cold]
+    fn grow(&mut self) {
+        let larger = empty_windows(self.entries.len() * 2);
+        let old = std::mem::replace(&mut self.entries, larger);
+        for entry in old {
+            if entry.flow.as_ref().is_some_and(|flow| flow.is_live()) {
+                let hash = self.keys.hash(&entry.window, entry.tag);
+                let (first, second) = self.places(hash);
+                let place = if self.entries[first].flow.is_none() { first } else { second };
+                self.entries[place] = entry;
+            }
+        }
+        self.evictions = 0;
+    }
+
+    /// Lets go of every flow that was deleted; called when the worker has nothing to do.
+    pub fn sweep(&mut self) {
+        for entry in &mut self.entries {
+            entry.flow.take_if(|flow| !flow.is_live());
+        }
+    }
+
+    /// Entries allocated.
+    pub fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+fn empty_windows<F>(n: usize) -> Vec<WindowEntry<F>> {
+    std::iter::repeat_with(|| WindowEntry { flow: None, generation: 0, tag: 0, window: [0; WINDOW_WORDS] })
+        .take(n)
+        .collect()
+}
+
+struct KeyEntry<F> {
+    hash: u64,
+    generation: u64,
+    key: Box<FlowKey>,
+    flow: Arc<F>,
+}
+
+/// Masked flow keys to flow. See the module's text.
+pub struct KeyCache<F> {
+    entries: Vec<Option<KeyEntry<F>>>,
+    seed: u64,
+    limit: usize,
+    evictions: usize,
+}
+
+impl<F: Cached> KeyCache<F> {
+    /// A cache that grows to at most `limit` entries (rounded up to a power of two), hashing with `seed`.
+    pub fn new(limit: usize, seed: u64) -> Self {
+        let limit = limit.next_power_of_two().max(ENTRIES_START);
+        let entries = std::iter::repeat_with(|| None).take(ENTRIES_START).collect();
+        Self { entries, seed, limit, evictions: 0 }
+    }
+
+    /// Hash of a key under this lens, for [`KeyCache::find`] and [`KeyCache::insert`].
+    pub fn hash(&self, lens: &Lens, key: &FlowKey) -> u64 {
+        lens.union().hash_key(key, self.seed)
+    }
+
+    /// The flow of this key, if it is cached and lives.
+    pub fn find(&self, lens: &Lens, key: &FlowKey, hash: u64) -> Option<&Arc<F>> {
+        let entry = self.entries[hash as usize & (self.entries.len() - 1)].as_ref()?;
+        let holds = entry.hash == hash
+            && entry.generation == lens.generation()
+            && lens.union().matches(key, &entry.key)
+            && entry.flow.is_live();
+        holds.then_some(&entry.flow)
+    }
+
+    /// Remembers the flow of a key.
+    pub fn insert(&mut self, lens: &Lens, key: &FlowKey, hash: u64, flow: Arc<F>) {
+        let place = hash as usize & (self.entries.len() - 1);
+        let entry =
+            KeyEntry { hash, generation: lens.generation(), key: Box::new(lens.union().apply(key)), flow };
+        if self.entries[place].replace(entry).is_some_and(|old| old.hash != hash && old.flow.is_live()) {
+            self.evictions += 1;
+        }
+        if self.evictions > self.entries.len() / 4 && self.entries.len() < self.limit {
+            let size = self.entries.len() * 2;
+            let old =
+                std::mem::replace(&mut self.entries, std::iter::repeat_with(|| None).take(size).collect());
+            for entry in old.into_iter().flatten().filter(|entry| entry.flow.is_live()) {
+                let place = entry.hash as usize & (size - 1);
+                self.entries[place] = Some(entry);
+            }
+            self.evictions = 0;
+        }
+    }
+
+    /// Lets go of every flow that was deleted.
+    pub fn sweep(&mut self) {
+        for entry in &mut self.entries {
+            entry.take_if(|entry| !entry.flow.is_live());
+        }
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The command: what to measure, how often, and the table at the end.
+
+use super::huge_pages::HugePages;
+use super::row::{Row, Verdict};
+use super::{memory, parts, scale, streams};
+use crate::setup::{self, Purpose};
+use crate::world::{self, enter};
+use crate::{product, workspace};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// What to measure and how to tell it.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
+    /// Print the table as JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// One short round of each: to see that everything runs
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each side
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Measure only the peers: what the field does on this machine
+    #[arg(long)]
+    peers_only: bool,
+    /// Only rows whose name contains one of these
+    names: Vec<String>,
+}
+
+/// Builds, then measures in a private world.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::run(&[Purpose::Bench])?;
+    if !options.peers_only {
+        product::build(&["portwayd", "portway", "portway-bench"])?;
+    }
+    let mut arguments = vec!["bench-inside".to_owned(), format!("--rounds={}", options.rounds)];
+    let flags = [("--json", options.json), ("--quick", options.quick), ("--peers-only", options.peers_only)];
+    arguments.extend(flags.iter().filter(|(_, wanted)| *wanted).map(|(flag, _)| (*flag).to_owned()));
+    arguments.extend(options.names.iter().cloned());
+    enter(&arguments)
+}
+
+/// The measuring itself, inside the private world.
+pub(crate) fn inside(options: &Options) -> Result<()> {
+    world::settle()?;
+    let bench = Bench::new(options)?;
+    let mut rows = Vec::new();
+    for measure in [memory::measure, parts::measure, streams::measure, scale::measure] {
+        measure(&bench, &mut rows)?;
+    }
+    if options.json {
+        let lines: Vec<_> = rows.iter().map(Row::to_json).collect();
+        println!("{}", serde_json::to_string_pretty(&lines)?);
+    } else {
+        println!("{}", table(&rows));
+    }
+    let missed: Vec<_> =
+        rows.iter().filter(|row| row.verdict() == Verdict::Missed).map(|row| &*row.name).collect();
+    if !missed.is_empty() {
+        bail!("bars missed: {}", missed.join(", "));
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) -> String {
+    rows.iter().map(Row::to_text).collect::<Vec<_>>().join("\n\n")
+}
+
+/// What every measurement needs to know.
+pub(super) struct Bench {
+    options: Options,
+    /// Scratch space in memory.
+    pub(super) scratch: PathBuf,
+}
+
+impl Bench {
+    fn new(options: &Options) -> Result<Self> {
+        let scratch = Path::new(world::RUN_DIR).join("bench");
+        std::fs::create_dir_all(&scratch).context("scratch folder")?;
+        Ok(Self { options: options.clone(), scratch })
+    }
+
+    /// How often each side is measured.
+    pub(super) fn rounds(&self) -> u32 {
+        if self.options.quick { 1 } else { self.options.rounds.max(1) }
+    }
+
+    /// How long one measurement takes, in seconds.
+    pub(super) fn seconds(&self) -> u32 {
+        if self.options.quick { 1 } else { 4 }
+    }
+
+    /// Whether our own side is left out.
+    pub(super) fn peers_only(&self) -> bool {
+        self.options.peers_only
+    }
+
+    /// Whether a row was asked for.
+    pub(super) fn wants(&self, name: &str) -> bool {
+        let names = &self.options.names;
+        names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()))
+    }
+
+    /// Says what goes on, where it does not get into the table.
+    pub(super) fn tell(&self, what: &str) {
+        eprintln!("bench: {what}");
+    }
+
+    /// Runs our measuring program on the core that the peers poll on, and gives its answer.
+    pub(super) fn portway_bench(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = std::process::Command::new(product::program("portway-bench"));
+        command.args(arguments).current_dir(workspace::root());
+        crate::process::capture(&mut command)
+    }
+
+    /// Huge pages for the peer that needs them, for as long as the guard lives.
+    pub(super) fn huge_pages(&self) -> Result<HugePages> {
+        HugePages::reserve()
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Building what is to be shown or measured: the release programs and the port types.
+
+use crate::process::{self, cargo};
+use crate::workspace;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// Port types by folder and number: a module file is found by its number (`vport-type-1.so`).
+const PORT_TYPES: &[(&str, u32)] = &[("netdev", 1), ("internal", 2), ("null", 1000), ("pcap", 1001)];
+
+/// Builds `packages` and every port type there is, with optimisation.
+pub(crate) fn build(packages: &[&str]) -> Result<()> {
+    let mut command = cargo(["build", "--release"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    for (name, _) in port_types() {
+        command.args(["--package", &format!("vport-{name}")]);
+    }
+    process::run(&mut command)
+}
+
+/// A program that [`build`] made.
+pub(crate) fn program(name: &str) -> PathBuf {
+    workspace::target_dir().join("release").join(name)
+}
+
+/// Puts the port types into `folder` under the names that the daemon looks for.
+pub(crate) fn lay_out_modules(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for (name, number) in port_types() {
+        let built = program(&format!("libvport_{name}.so"));
+        if built.exists() {
+            std::fs::copy(&built, folder.join(format!("vport-type-{number}.so")))?;
+        }
+    }
+    Ok(())
+}
+
+fn port_types() -> impl Iterator<Item = (&'static str, u32)> {
+    PORT_TYPES.iter().copied().filter(|(name, _)| workspace::has_package(&format!("modules/vport-{name}")))
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The way in: this program starts itself again as the first process of the private world.
+
+use crate::process;
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long the inside may take to end once it is told to, before it is killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs `cargo xtask <arguments>` inside and waits for it.
+///
+/// The inside holds the reading end of a pipe from here as its standard input: when that ends, because of a signal or
+/// because this process is gone, it ends too.
+pub(crate) fn enter(arguments: &[String]) -> Result<()> {
+    if !process::is_root() {
+        bail!(
+            "network namespaces need root: run it with sudo, as in `sudo -E env PATH=$PATH cargo xtask ...`"
+        );
+    }
+    let mut child = Command::new("unshare")
+        .args(["--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        .arg(std::env::current_exe()?)
+        .args(arguments)
+        .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
+        .stdin(Stdio::piped())
+        .process_group(0) // Ctrl-C comes to us alone, and we tell the inside
+        .spawn()
+        .context("cannot start `unshare`")?;
+    let leash = Arc::new(Mutex::new(child.stdin.take()));
+    let interrupted = hold_leash(&mut child, Arc::clone(&leash))?;
+    let status = child.wait()?;
+    interrupted.close();
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(130) => bail!("interrupted; everything is cleaned up"),
+        _ => bail!("failed ({status})"),
+    }
+}
+
+/// On a signal: lets go of the pipe, and kills the inside should it not end in time.
+fn hold_leash<Pipe: Send + 'static>(
+    child: &mut Child,
+    leash: Arc<Mutex<Option<Pipe>>>,
+) -> Result<signal_hook::iterator::Handle> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let handle = signals.handle();
+    let pid = child.id().to_string();
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            drop(leash.lock().map(|mut pipe| pipe.take()));
+            std::thread::sleep(PATIENCE);
+            // Still here: `--kill-child` makes this the end of the first process, and so of all inside.
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    });
+    Ok(handle)
+}
