@@ -9,6 +9,7 @@ mod action;
 mod cache;
 mod classifier;
 mod extract;
+pub mod field;
 mod key;
 mod lens;
 mod mask;

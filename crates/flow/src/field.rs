@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! THE table of match fields. Everything that must know the fields one by one is derived from it: the netlink codec
+//! (`messages::key`), printing and parsing ([`crate::text`]), prerequisites, and `docs/fields.md`.
+//!
+//! Fields stand in groups: a group is one OVS_KEY_ATTR_* attribute and one word of the text form, like `ipv4(src=10.0.0.1,...)`. Fields of
+//! different groups may share bytes of the key, as in the kernel (ARP and IP addresses, ICMP types and ports); prerequisites keep them apart.
+
+mod prerequisite;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use prerequisite::Prerequisite;
+pub use table::{FIELD_COUNT, FieldId, GROUPS, GroupId};
+
+use crate::key::FlowKey;
+
+/// Byte order of a field in the key (and in its attribute).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The host's: metadata.
+    Host,
+    /// Big-endian: what stands in a header.
+    Network,
+}
+
+/// How people read and write a field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Decimal; a mask in hexadecimal.
+    Dec,
+    /// Hexadecimal with `0x`, but a bare `0`.
+    Hex,
+    /// Four hexadecimal digits: an ethertype.
+    Hex4,
+    /// An Ethernet address; a mask, too.
+    Mac,
+    /// An IPv4 address in dotted form; a mask, too.
+    Ipv4,
+    /// An IPv6 address; a mask, too.
+    Ipv6,
+    /// `no`, `first` or `later`.
+    Frag,
+    /// A port's number or name.
+    Port,
+    /// Named bits, `+` for one and `-` for zero: connection states.
+    CtState,
+    /// Named bits: TCP flags.
+    TcpFlags,
+    /// Named bits: tunnel flags.
+    TunnelFlags,
+    /// A VLAN tag: `vid`, `pcp` and `cfi`.
+    VlanTci,
+    /// An MPLS label stack entry: `label`, `tc`, `ttl`, `bos`.
+    MplsLse,
+    /// Not written by itself: a part of its group's form.
+    Part,
+}
+
+/// One match field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Which one.
+    pub id: FieldId,
+    /// Name inside its group's parentheses; empty where the value stands there alone.
+    pub name: &'static str,
+    /// Offset in [`FlowKey`], in bytes.
+    pub offset: usize,
+    /// Bytes in [`FlowKey`], at most 16 (but for the tunnel options).
+    pub width: usize,
+    /// Bytes in the attribute's structure; 0: not at a fixed place there.
+    pub wire: usize,
+    /// Bits that can be other than zero in a valid key.
+    pub bits: u32,
+    /// Byte order.
+    pub order: Order,
+    /// Text form.
+    pub format: Format,
+    /// Whether the set actions can write it.
+    pub settable: bool,
+    /// What it is.
+    pub doc: &'static str,
+}
+
+/// One attribute: a word of the text form with its fields, in the order of the attribute's structure.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// Which one.
+    pub id: GroupId,
+    /// Word of the text form.
+    pub name: &'static str,
+    /// OVS_KEY_ATTR_* number.
+    pub attr: u16,
+    /// What a packet must be to have these fields.
+    pub prerequisite: Prerequisite,
+    /// The fields.
+    pub fields: &'static [Field],
+    /// What it is.
+    pub doc: &'static str,
+}
+
+impl Field {
+    /// The field's bytes in a key or in a mask's bits.
+    pub fn bytes(self, key: &FlowKey) -> &[u8] {
+        &zerocopy::IntoBytes::as_bytes(key)[self.offset..self.offset + self.width]
+    }
+
+    /// The field's bytes, for writing.
+    pub fn bytes_mut(self, key: &mut FlowKey) -> &mut [u8] {
+        &mut zerocopy::IntoBytes::as_mut_bytes(key)[self.offset..self.offset + self.width]
+    }
+
+    /// The field's value as a number (addresses, too). Of a field wider than 16 bytes: its first 16 bytes.
+    pub fn get(self, key: &FlowKey) -> u128 {
+        number(self.bytes(key), self.order)
+    }
+
+    /// Sets the field's value; bits that it has no room for are dropped.
+    pub fn set(self, key: &mut FlowKey, value: u128) {
+        let order = self.order;
+        put_number(self.bytes_mut(key), order, value);
+    }
+
+    /// The value in which every bit that can be used is one.
+    pub const fn full(self) -> u128 {
+        if self.bits >= 128 { u128::MAX } else { (1 << self.bits) - 1 }
+    }
+
+    /// Whether a mask leaves no usable bit of the field open.
+    pub fn is_exact(self, mask: &FlowKey) -> bool {
+        self.get(mask) & self.full() == self.full()
+    }
+}
+
+impl Group {
+    /// The group of this name in the text form.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        GROUPS.iter().find(|group| group.name == name)
+    }
+
+    /// The group of this OVS_KEY_ATTR_* number.
+    pub fn by_attr(attr: u16) -> Option<&'static Self> {
+        GROUPS.iter().find(|group| group.attr == attr)
+    }
+
+    /// The field of this name.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Whether a mask has any bit of the group's fields.
+    pub fn is_matched(&self, mask: &FlowKey) -> bool {
+        self.fields.iter().any(|field| field.bytes(mask).iter().any(|&byte| byte != 0))
+    }
+
+    /// Bytes of the attribute's structure, without padding at its end; 0: it has no fixed structure.
+    pub fn wire_len(&self) -> usize {
+        self.fields.iter().map(|field| field.wire).sum()
+    }
+}
+
+impl FieldId {
+    /// The field's row of the table.
+    pub fn field(self) -> &'static Field {
+        let mut fields = GROUPS.iter().flat_map(|group| group.fields);
+        fields.find(|field| field.id == self).expect("the table is made from the same list as FieldId")
+    }
+}
+
+impl GroupId {
+    /// The group's row of the table.
+    pub fn group(self) -> &'static Group {
+        &GROUPS[self as usize]
+    }
+}
+
+/// A number of at most 16 bytes.
+pub(crate) fn number(bytes: &[u8], order: Order) -> u128 {
+    let mut wide = [0; 16];
+    let len = bytes.len().min(16);
+    match order {
+        Order::Network => {
+            wide[16 - len..].copy_from_slice(&bytes[..len]);
+            u128::from_be_bytes(wide)
+        }
+        Order::Host if cfg!(target_endian = "little") => {
+            wide[..len].copy_from_slice(&bytes[..len]);
+            u128::from_le_bytes(wide)
+        }
+        Order::Host => {
+            wide[16 - len..].copy_from_slice(&bytes[..len]);
+            u128::from_be_bytes(wide)
+        }
+    }
+}
+
+/// Writes the low bits of a number into at most 16 bytes.
+pub(crate) fn put_number(bytes: &mut [u8], order: Order, value: u128) {
+    let len = bytes.len().min(16);
+    match order {
+        Order::Host if cfg!(target_endian = "little") => {
+            bytes[..len].copy_from_slice(&value.to_le_bytes()[..len]);
+        }
+        Order::Host | Order::Network => bytes[..len].copy_from_slice(&value.to_be_bytes()[16 - len..]),
+    }
+}
+
+/// The page `docs/fields.md`.
+pub fn docs_page() -> String {
+    use std::fmt::Write as _;
+
+    let mut page = String::from(
+        "# Match fields\n\n\
+         Made from the table in `crates/flow/src/field/table.rs` by its test; after a change there:\n\
+         `PORTWAY_BLESS=1 cargo test -p portway-flow docs_page`.\n\n\
+         A field is written `group(name=value/mask)`; without a mask every bit must match. Numbers may be decimal or hexadecimal.\n\
+         *Can be set*: the `set(...)` action can write it.\n",
+    );
+    for group in GROUPS {
+        let _ = write!(page, "\n## `{}`\n\n{}\n\n", group.name, group.doc);
+        let _ = writeln!(page, "Attribute {}; {}.\n", group.attr, group.prerequisite.sentence());
+        page.push_str("| name | bits | written as | can be set | meaning |\n|---|---|---|---|---|\n");
+        for field in group.fields {
+            let name = if field.name.is_empty() { "(alone)" } else { field.name };
+            let (form, set) = (field.format.sentence(), if field.settable { "yes" } else { "" });
+            let _ = writeln!(page, "| {name} | {} | {form} | {set} | {} |", field.bits, field.doc);
+        }
+    }
+    page
+}
+
+impl Format {
+    /// How to write a value.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Dec => "a decimal number",
+            Self::Hex => "a hexadecimal number",
+            Self::Hex4 => "four hexadecimal digits",
+            Self::Mac => "an Ethernet address",
+            Self::Ipv4 => "an IPv4 address",
+            Self::Ipv6 => "an IPv6 address",
+            Self::Frag => "`no`, `first` or `later`",
+            Self::Port => "a port's number or name",
+            Self::CtState => "flags like `+trk-new`",
+            Self::TcpFlags => "flags like `+syn-ack`",
+            Self::TunnelFlags => "flags like `+df-csum`",
+            Self::VlanTci => "`vid=`, `pcp=` and `cfi=`",
+            Self::MplsLse => "`label=`, `tc=`, `ttl=` and `bos=`",
+            Self::Part => "part of the group's form",
+        }
+    }
+}
