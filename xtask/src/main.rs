@@ -15,27 +15,34 @@ mod tidy;
 mod workspace;
 mod world;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Setup { purposes } => setup::run(&purposes),
-        Command::Tidy => tidy::run(),
-        Command::Test(options) => checks::test::run(&options),
-        Command::Ci => checks::ci::run(),
-        Command::Demo => demo::run(),
-        Command::DemoInside => demo::inside(),
-        Command::Bench(options) => bench::run(&options),
-        Command::BenchInside(options) => bench::inside(&options),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run() {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Setup { purposes } => setup::run(&purposes),
+        Command::Tidy => tidy::run(),
+        Command::Test(options) => checks::test::run(&options),
+        Command::TestInside(options) => checks::test::inside(&options),
+        Command::Ci => checks::ci::run(),
+        Command::Demo => demo::run(),
+        Command::DemoInside => demo::inside(),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchInside(options) => bench::inside(&options),
+        Command::World { arguments } => return world::inside(&arguments),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Portway's own commands
@@ -58,6 +65,9 @@ enum Command {
     Tidy,
     /// Run every test: unit, property, loom, end to end, system, documentation
     Test(checks::test::Options),
+    /// The part of `test` that runs in a private world
+    #[command(hide = true)]
+    TestInside(checks::test::Options),
     /// Everything a change must pass: format, lints, tidy, tests, documentation
     Ci,
     /// Show the switch at its job: hosts in namespaces, pings, a TCP stream, VLANs, tables
@@ -70,4 +80,10 @@ enum Command {
     /// The part of `bench` that runs in a private world
     #[command(hide = true)]
     BenchInside(bench::Options),
+    /// The first process of a private world, which runs another command in it
+    #[command(hide = true)]
+    World {
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
 }

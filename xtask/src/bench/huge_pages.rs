@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Huge pages for the peer that cannot run without: set aside for the run, given back after it.
+//! Huge pages for the peer that cannot run without: set aside for the run, given back after it; should the run be cut
+//! short, by the first process of the private world.
 
-use crate::world;
 use anyhow::{Context, Result, bail};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,6 @@ impl HugePages {
         BEFORE.store(before, Ordering::Relaxed);
         let pages = Self(());
         if before < NEEDED {
-            world::at_interrupt(give_back);
             std::fs::write(FILE, NEEDED.to_string()).context(FILE)?;
             let got = read()?;
             if got < NEEDED {

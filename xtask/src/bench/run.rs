@@ -5,7 +5,7 @@ use super::huge_pages::HugePages;
 use super::row::{Row, Verdict};
 use super::{memory, parts, scale, streams};
 use crate::setup::{self, Purpose};
-use crate::world::{self, enter};
+use crate::world::{RUN_DIR, enter};
 use crate::{product, workspace};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// The measuring itself, inside the private world.
 pub(crate) fn inside(options: &Options) -> Result<()> {
-    world::settle()?;
     let bench = Bench::new(options)?;
     let mut rows = Vec::new();
     for measure in [memory::measure, parts::measure, streams::measure, scale::measure] {
@@ -77,7 +76,7 @@ pub(super) struct Bench {
 
 impl Bench {
     fn new(options: &Options) -> Result<Self> {
-        let scratch = Path::new(world::RUN_DIR).join("bench");
+        let scratch = Path::new(RUN_DIR).join("bench");
         std::fs::create_dir_all(&scratch).context("scratch folder")?;
         Ok(Self { options: options.clone(), scratch })
     }

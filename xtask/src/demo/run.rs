@@ -6,7 +6,7 @@ use super::show;
 use super::topology::{CONFIG, Hosts, PICTURE, PORTS, Station};
 use crate::product::{self, Switch};
 use crate::setup::{self, Purpose};
-use crate::world::{self, RUN_DIR, enter};
+use crate::world::{RUN_DIR, enter};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -24,7 +24,6 @@ pub(crate) fn run() -> Result<()> {
 /// The demo itself, inside the private world.
 pub(crate) fn inside() -> Result<()> {
     let start = Instant::now();
-    world::settle()?;
     println!("Six hosts in network namespaces, one switch:\n{PICTURE}");
     let mut hosts = Hosts::on_veth()?;
     println!("The switch's configuration:\n");

@@ -12,6 +12,13 @@ use std::time::Duration;
 /// How long the inside may take to end once it is told to, before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whether this process may make a private world.
+pub(crate) fn can_enter() -> bool {
+    let mut probe = Command::new("unshare");
+    probe.args(["--net", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--", "true"]);
+    process::is_root() && process::capture(&mut probe).is_ok()
+}
+
 /// Runs `cargo xtask <arguments>` inside and waits for it.
 ///
 /// The inside holds the reading end of a pipe from here as its standard input: when that ends, because of a signal or
@@ -25,6 +32,7 @@ pub(crate) fn enter(arguments: &[String]) -> Result<()> {
     let mut child = Command::new("unshare")
         .args(["--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(std::env::current_exe()?)
+        .args(["world", "--"])
         .args(arguments)
         .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
         .stdin(Stdio::piped())

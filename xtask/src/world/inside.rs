@@ -1,42 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the first process of the private world does before anything else.
+//! The first process of the private world: makes it ready, runs one command in it, and ends it.
 
 use crate::process;
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, WaitOptions, wait};
 use std::io::Read;
-use std::process::Command;
-use std::sync::Mutex;
+use std::process::{Command, ExitCode, Stdio};
 
 /// The folder for sockets, state and scratch files: memory that vanishes with the world.
 pub(crate) const RUN_DIR: &str = "/run/portway";
 
-/// What must be undone outside the world should it end early.
-static UNDO: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
+/// What one may set aside for a run: the world's end puts it back.
+const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 
-/// Makes the world ready: an own `/run` (so `ip netns` names are private) and `/sys`, loopback up, and the watch on
-/// the pipe from outside that ends everything.
-pub(crate) fn settle() -> Result<()> {
+/// Runs `cargo xtask <arguments>` and gives its exit code. When this returns the process must end, and the kernel
+/// ends all others with it.
+pub(crate) fn inside(arguments: &[String]) -> Result<ExitCode> {
     if std::process::id() != 1 {
         bail!("this command is run by the others in a private world, not by hand");
     }
-    std::thread::spawn(|| {
+    let huge_pages = std::fs::read_to_string(HUGE_PAGES).unwrap_or_default();
+    let before = huge_pages.clone();
+    std::thread::spawn(move || {
         // Nothing is ever sent: a read returns when the outside lets go.
         let _ = std::io::stdin().read(&mut [0]);
         println!("\ninterrupted: cleaning up");
-        for undo in UNDO.lock().map(|undo| undo.clone()).unwrap_or_default() {
-            undo();
-        }
+        put_back(&before);
         std::process::exit(130);
     });
+    settle()?;
+    let child = Command::new(std::env::current_exe()?).args(arguments).stdin(Stdio::null()).spawn()?;
+    let code = reap_until(Pid::from_child(&child))?;
+    put_back(&huge_pages);
+    Ok(code.into())
+}
+
+/// An own `/run`, so that `ip netns` names are private, an own view of the devices, and loopback up.
+fn settle() -> Result<()> {
     process::run(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
     process::run(Command::new("mount").args(["-t", "sysfs", "sysfs", "/sys"]))?;
     process::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     std::fs::create_dir_all(RUN_DIR).context(RUN_DIR)
 }
 
-/// Has `undo` called if the world ends because of a signal.
-pub(crate) fn at_interrupt(undo: fn()) {
-    if let Ok(mut list) = UNDO.lock() {
-        list.push(undo);
+/// Waits for every process that ends here, as a first process must, until this one does.
+fn reap_until(main: Pid) -> Result<u8> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == main => {
+                return Ok(status.exit_status().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("waiting for the processes of the private world"),
+        }
+    }
+}
+
+fn put_back(huge_pages: &str) {
+    if std::fs::read_to_string(HUGE_PAGES).is_ok_and(|now| now != huge_pages) {
+        let _ = std::fs::write(HUGE_PAGES, huge_pages.trim());
     }
 }

@@ -10,6 +10,6 @@ mod host;
 mod inside;
 
 pub(crate) use daemon::Daemon;
-pub(crate) use enter::enter;
+pub(crate) use enter::{can_enter, enter};
 pub(crate) use host::Host;
-pub(crate) use inside::{RUN_DIR, at_interrupt, settle};
+pub(crate) use inside::{RUN_DIR, inside};
