@@ -23,6 +23,9 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
+            if let Some(process::Told(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
         }

@@ -13,6 +13,18 @@ use std::time::Duration;
 /// How long the outputs of a program that has ended must be silent for it to be over.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// An error whose reason is on the screen already: only the exit code is left to give.
+#[derive(Debug)]
+pub(crate) struct Told(pub(crate) u8);
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "failed")
+    }
+}
+
+impl std::error::Error for Told {}
+
 /// A cargo command in the workspace's root, without anything to read from a terminal.
 pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

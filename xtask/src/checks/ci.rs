@@ -3,7 +3,7 @@
 //! tells all that is wrong; the tests come last, so that their sum is the last line.
 
 use super::test::{self, Options};
-use crate::process::{self, cargo};
+use crate::process::{self, Told, cargo};
 use crate::{setup, tidy};
 use anyhow::{Result, bail};
 
@@ -23,12 +23,15 @@ pub(crate) fn run() -> Result<()> {
     for (name, check) in checks {
         println!("ci: {name}");
         if let Err(error) = check() {
-            eprintln!("ci: {name}: {error:#}");
+            if !error.is::<Told>() {
+                eprintln!("ci: {name}: {error:#}");
+            }
             failed.push(name);
         }
     }
     match failed.as_slice() {
         [] => Ok(()),
+        ["tests"] => bail!(Told(1)), // their sum stays the last line
         _ => bail!("ci failed: {}", failed.join(", ")),
     }
 }

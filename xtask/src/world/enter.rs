@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The way in: this program starts itself again as the first process of the private world.
 
-use crate::process;
+use crate::process::{self, Told};
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::os::unix::process::CommandExt;
@@ -45,8 +45,8 @@ pub(crate) fn enter(arguments: &[String]) -> Result<()> {
     interrupted.close();
     match status.code() {
         Some(0) => Ok(()),
-        Some(130) => bail!("interrupted; everything is cleaned up"),
-        _ => bail!("failed ({status})"),
+        Some(code) => bail!(Told(u8::try_from(code).unwrap_or(1))),
+        None => bail!("`unshare` ended: {status}"),
     }
 }
 

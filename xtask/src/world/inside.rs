@@ -24,7 +24,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<ExitCode> {
     std::thread::spawn(move || {
         // Nothing is ever sent: a read returns when the outside lets go.
         let _ = std::io::stdin().read(&mut [0]);
-        println!("\ninterrupted: cleaning up");
+        println!("\ninterrupted; everything is cleaned up");
         put_back(&before);
         std::process::exit(130);
     });
