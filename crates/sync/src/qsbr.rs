@@ -43,6 +43,8 @@ use std::marker::PhantomData;
 const OUTSIDE: u64 = 0;
 /// Seats kept for the next `pin` or `register`; more than this many idle ones are given back.
 const IDLE_SEATS_MAX: usize = 16;
+/// How often one `reclaim` looks again at what its destructors, or other threads meanwhile, have retired.
+const PASSES_MAX: usize = 16;
 
 /// The epoch in which its reader entered, or [`OUTSIDE`]; written by that reader alone.
 type Seat = CachePadded<AtomicU64>;
@@ -342,17 +344,19 @@ impl Shared {
         taken
     }
 
-    /// Drops what is ready, and what that makes ready, holding no lock but `reclaiming`.
+    /// Drops what is ready, and what that makes ready (within bounds: others may retire as fast as we drop), holding no
+    /// lock but `reclaiming`.
     fn run_ready(&self) -> usize {
         let mut total = 0;
-        loop {
+        for _ in 0..PASSES_MAX {
             let ready = self.take_ready();
             if ready.is_empty() {
-                return total;
+                break;
             }
             total += ready.len();
             ready.into_iter().for_each(|deferred| self.run(deferred));
         }
+        total
     }
 
     /// Drops everything: no handle, so no guard, is left.
@@ -370,8 +374,10 @@ impl Shared {
     #[cfg(not(loom))]
     fn run(&self, deferred: Deferred) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| deferred.run()));
-        if outcome.is_err() {
+        if let Err(payload) = outcome {
             self.panics.fetch_add(1, Ordering::Relaxed);
+            // It may be of any type, so its destructor may panic as well.
+            std::mem::forget(payload);
         }
     }
 
