@@ -61,6 +61,11 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
+/// The names of the rows, all of which need OVS-DPDK.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    RULES.iter().flat_map(|rule| rule.flows.iter().map(move |flows| name(rule, *flows)))
+}
+
 fn name(rule: &Rule, flows: u32) -> String {
     format!("memory-{}-{flows}", rule.name)
 }

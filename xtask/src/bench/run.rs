@@ -29,9 +29,16 @@ pub(crate) struct Options {
     names: Vec<String>,
 }
 
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| name.contains(wanted.as_str()))
+    }
+}
+
 /// Builds, then measures in a private world.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    setup::run(&[Purpose::Bench])?;
+    let needs_ovs = memory::names().chain([streams::TSO_NAME.to_owned()]).any(|name| options.wants(&name));
+    setup::run(if needs_ovs { &[Purpose::Bench] } else { &[Purpose::Demo] })?;
     if !options.peers_only {
         product::build(&["portwayd", "portway", "portway-bench"])?;
     }
@@ -98,8 +105,7 @@ impl Bench {
 
     /// Whether a row was asked for.
     pub(super) fn wants(&self, name: &str) -> bool {
-        let names = &self.options.names;
-        names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()))
+        self.options.wants(name)
     }
 
     /// Says what goes on, where it does not get into the table.

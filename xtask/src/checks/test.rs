@@ -64,7 +64,7 @@ pub(crate) fn inside(options: &Options) -> Result<()> {
         println!("test: broke outside a test: {what}");
     }
     if summary.ignored > 0 {
-        println!("test: {} more are marked `ignore`", summary.ignored);
+        println!("test: {} were left out: marked `ignore`, or by the filter", summary.ignored);
     }
     println!("{} passed, {} failed", summary.passed, summary.failed);
     if summary.failed > 0 {

@@ -5,7 +5,6 @@ use super::expect::Expectations;
 use super::topology::Hosts;
 use crate::product::{portway, portway_json};
 use anyhow::{Context, Result};
-use serde_json::Value;
 
 /// Prints what a person would ask for.
 pub(super) fn tables() -> Result<()> {
@@ -24,14 +23,17 @@ pub(super) fn tables() -> Result<()> {
 pub(super) fn expect_learned(hosts: &Hosts, expectations: &mut Expectations) -> Result<()> {
     let table = portway_json(&["bridge", "fdb", "br0"])?;
     let entries = table.as_array().context("the learned table is no list")?;
-    for station in hosts.all() {
-        let ports: Vec<_> = entries
+    let stations =
+        hosts.plain.iter().map(|station| (station, 0)).chain(hosts.vlan.iter().map(|station| (station, 20)));
+    for (station, vlan) in stations {
+        let places: Vec<_> = entries
             .iter()
             .filter(|entry| entry["mac"] == station.host.mac.as_str())
-            .map(|entry| entry["port"].as_str().unwrap_or_default())
+            .map(|entry| (entry["vlan"].as_u64(), entry["port"].as_str()))
             .collect();
-        let what = format!("{} was learned at {}", station.host.mac, station.port);
-        expectations.that(ports == [station.port], what);
+        let what =
+            format!("{} was learned in VLAN {vlan} at {} and nowhere else", station.host.mac, station.port);
+        expectations.that(places == [(Some(vlan), Some(station.port))], what);
     }
     Ok(())
 }
@@ -40,12 +42,8 @@ pub(super) fn expect_learned(hosts: &Hosts, expectations: &mut Expectations) -> 
 pub(super) fn expect_flows(expectations: &mut Expectations) -> Result<()> {
     let table = portway_json(&["flow", "list", "br0"])?;
     let flows = table.as_array().context("the flow table is no list")?;
-    let packets: u64 = flows.iter().filter_map(packets).sum();
+    let packets: u64 = flows.iter().filter_map(|flow| flow["packets"].as_u64()).sum();
     expectations.that(!flows.is_empty(), format!("the datapath holds {} flows", flows.len()));
     expectations.that(packets > 100, format!("they carried {packets} packets"));
     Ok(())
-}
-
-fn packets(flow: &Value) -> Option<u64> {
-    flow.get("packets").or_else(|| flow.get("stats")?.get("packets"))?.as_u64()
 }

@@ -80,8 +80,4 @@ impl Hosts {
         self.plain.push(Station { host, port: INTERNAL });
         Ok(())
     }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = &Station> {
-        self.plain.iter().chain(&self.vlan)
-    }
 }

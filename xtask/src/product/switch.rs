@@ -61,7 +61,9 @@ pub(crate) fn portway_json(arguments: &[&str]) -> Result<Value> {
         .with_context(|| format!("`portway --json {}` said: {answer}", arguments.join(" ")))
 }
 
+/// How many ports carry traffic, those that come with a bridge not counted.
 fn count_ports() -> Result<usize> {
     let answer = portway_json(&["port", "list"])?;
-    Ok(answer.as_array().context("`portway --json port list` gave no list")?.len())
+    let ports = answer.as_array().context("`portway --json port list` gave no list")?;
+    Ok(ports.iter().filter(|port| port["state"] == "attached" && port["origin"] != "bridge").count())
 }
