@@ -16,10 +16,12 @@
 //!
 //! Unsafe code is allowed in this crate: it is where memory is owned.
 
+mod block_copy;
 mod drop_reason;
 mod packet;
 mod pool;
 
+pub use block_copy::{BLOCK, Block};
 pub use drop_reason::{DropCounts, DropReason};
 pub use packet::{Extension, Gso, Offload, Packet, PacketKind, RawPacket, TunnelKey, flags};
 pub use pool::{Class, Pool, PoolHandle, PoolRef, depot_stats};

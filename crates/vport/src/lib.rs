@@ -14,6 +14,7 @@ mod limit;
 mod module;
 mod names;
 pub mod ops;
+pub mod options;
 mod registry;
 mod stats;
 mod vport;
