@@ -174,3 +174,34 @@ fn depth_follows_the_masks() {
     assert_eq!(depth(|bits| bits.nsh_context[3] = 1.into()), Depth::Network);
     assert_eq!(depth(|bits| bits.tcp_flags = U16::new(1)), Depth::Transport);
 }
+
+/// Every bit of every header, under masks that look at one word of the key each, at every depth.
+#[test]
+fn every_bit_that_changes_a_key_changes_the_window() {
+    let transport = FlowMask::new(FlowKey { tcp_flags: U16::new(1), ..FlowKey::default() });
+    let lenses: Vec<_> = (0..KEY_WORDS - 32)
+        .flat_map(|word| {
+            let mut bits = FlowKey::default();
+            bits.words_mut()[word] = u64::MAX;
+            let narrow = FlowMask::new(bits);
+            let mut deep = narrow.clone();
+            deep.unite(&transport);
+            [Lens::new(narrow, 1), Lens::new(deep, 2)]
+        })
+        .collect();
+    for layout in 0..8u8 {
+        let original = frame(layout & 1 == 1, layout & 2 == 2, (layout & 4 == 4).then_some(0x2005));
+        for bit in 0..(original.len() - 12) * 8 {
+            let mut changed = original.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            for lens in &lenses {
+                let (Some(one), Some(other)) = (look(lens, &original), look(lens, &changed)) else {
+                    continue;
+                };
+                let same_window = one.shape == other.shape && one.window == other.window;
+                let (one, other) = (lens.union().apply(&one.key), lens.union().apply(&other.key));
+                assert!(!same_window || one == other, "layout {layout}, bit {bit}: {one:?} {other:?}");
+            }
+        }
+    }
+}
