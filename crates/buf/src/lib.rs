@@ -23,7 +23,7 @@ mod pool;
 
 pub use block_copy::{BLOCK, Block};
 pub use drop_reason::{DropCounts, DropReason};
-pub use packet::{Extension, Gso, Offload, Packet, PacketKind, RawPacket, TunnelKey, flags};
+pub use packet::{Extension, Gso, Offload, Packet, PacketKind, RawPacket, TunnelKey, flags, prefetch};
 pub use pool::{Class, Pool, PoolHandle, PoolRef, depot_stats};
 
 /// The most packets that travel together from rx to tx.

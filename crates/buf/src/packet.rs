@@ -161,6 +161,18 @@ pub struct Offload {
     pub gso: Option<Gso>,
 }
 
+/// Asks the processor to fetch a value's first cache line; without effect where there is no such instruction.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching reads nothing and never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>((&raw const *value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 /// A packet, owned. One pointer wide; dropping it gives the buffer back to its allocator.
 #[repr(transparent)]
 pub struct Packet(NonNull<RawPacket>);
@@ -244,17 +256,6 @@ impl Packet {
     #[expect(clippy::len_without_is_empty, reason = "a frame is never usefully empty")]
     pub fn len(&self) -> usize {
         self.raw().len as usize
-    }
-
-    /// Asks the processor to fetch the frame's first line.
-    #[inline]
-    pub fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: prefetching has no effect on memory and never faults.
-        unsafe {
-            let raw = self.0.as_ptr();
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(raw.cast());
-        }
     }
 
     /// Bytes free in front of the frame.

@@ -70,14 +70,6 @@ pub struct WindowKey {
     hash: u64,
 }
 
-impl WindowKey {
-    /// Whether another packet of this recirculation id and shape has the same tag.
-    #[inline(always)]
-    pub fn is_tagged(&self, recirc_id: u32, shape: Shape) -> bool {
-        self.tag == tag(recirc_id, shape)
-    }
-}
-
 #[inline(always)]
 fn tag(recirc_id: u32, shape: Shape) -> u64 {
     (u64::from(recirc_id) << 8) | shape as u64
@@ -119,6 +111,13 @@ impl<F: Cached> WindowCache<F> {
     fn places(&self, hash: u64) -> (usize, usize) {
         let mask = self.entries.len() - 1;
         (hash as usize & mask, (hash >> 32) as usize & mask)
+    }
+
+    /// Asks the processor to fetch where a key may be, for a look-up a little later.
+    #[inline(always)]
+    pub fn prefetch(&self, key: &WindowKey) {
+        let (first, _) = self.places(key.hash);
+        portway_buf::prefetch(&self.entries[first]);
     }
 
     /// The flow of this key under this lens, if it is cached and lives.

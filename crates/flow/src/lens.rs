@@ -335,23 +335,28 @@ fn mask_transport(mask: &mut [u8; WINDOW], bits: &FlowKey, shape: Shape, l4: usi
     }
 }
 
-/// TCP flags of a packet of this shape (12 bits), 0 if it is not known to be TCP.
-#[inline]
-pub fn tcp_flags(header: &[u8; WINDOW], shape: Shape) -> u16 {
-    let l4 = match shape {
-        Shape::Tcp4 => 34,
-        Shape::Tcp4Tagged => 38,
-        Shape::Tcp6 => 54,
-        Shape::Tcp6Tagged => 58,
-        Shape::Link
-        | Shape::LinkTagged
-        | Shape::Ipv4
-        | Shape::Ipv4Tagged
-        | Shape::Udp4
-        | Shape::Udp4Tagged
-        | Shape::Udp6
-        | Shape::Udp6Tagged => return 0,
+/// TCP flags (12 bits) for a flow's statistics, of a packet for which a lens found `shape`; 0 if it is not TCP.
+///
+/// A lens that does not look at layer 4 does not say what is there. Flags are then read from plain headers only: behind IPv4
+/// options or IPv6 extension headers they go uncounted.
+#[inline(always)]
+pub fn tcp_flags(header: &[u8; WINDOW], len: usize, shape: Shape) -> u16 {
+    let l3 = if shape.tagged() { 18 } else { 14 };
+    let ethertype = be16(header, l3 - 2);
+    let l4 = if ethertype == ETHERTYPE_IPV4 && header[l3 + 9] == PROTO_TCP {
+        let first = be16(header, l3 + 6) & 0x1fff == 0;
+        if header[l3] & 0x0f != 5 || !first {
+            return 0;
+        }
+        l3 + 20
+    } else if ethertype == ETHERTYPE_IPV6 && header[l3 + 6] == PROTO_TCP {
+        l3 + 40
+    } else {
+        return 0;
     };
+    if transport(header, len, PROTO_TCP, l4).is_none() {
+        return 0;
+    }
     be16(header, l4 + 12) & 0x0fff
 }
 

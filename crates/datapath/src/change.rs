@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Every change to datapaths, ports and flows: the only mutators there are.
+//!
+//! Each takes the writer lock, makes the change in an order that readers may observe at any point, releases the lock, and then tells the
+//! listeners. Errors leave everything as it was.
+
+use std::sync::Arc;
+
+use portway_actions::Program;
+use portway_flow::{Action, Classified};
+use portway_vport::ops::CreateParams;
+use portway_vport::{PortHandle, PortName, TypeRef, Vport, VportConfig};
+
+use crate::datapath::{Datapath, DatapathOptions, PORTS_MAX};
+use crate::error::Error;
+use crate::events::Event;
+use crate::flow::{Flow, FlowParts};
+use crate::lens_book::LensBook;
+use crate::netns::Netns;
+use crate::switch::{DatapathWriter, Switch, Writer};
+use crate::worker::RxEntry;
+
+/// The port type of a datapath's own port: OVS_VPORT_TYPE_INTERNAL.
+const TYPE_INTERNAL: u32 = 2;
+
+/// A datapath to make.
+#[derive(Clone, Debug)]
+pub struct DatapathRequest {
+    /// Its name, and that of its port 0.
+    pub name: PortName,
+    /// The namespace in which it is seen.
+    pub netns: Netns,
+    /// Type of port 0: [`DatapathRequest::new`] says internal; tests without root say null.
+    pub local_type: u32,
+    /// Ethernet address of port 0; zeros: choose one.
+    pub mac: [u8; 6],
+    /// Upcall port ids of port 0.
+    pub upcall_pids: Vec<u32>,
+    /// Options.
+    pub options: DatapathOptions,
+}
+
+impl DatapathRequest {
+    /// A datapath with an internal port 0.
+    pub fn new(name: PortName, netns: Netns) -> Self {
+        Self {
+            name,
+            netns,
+            local_type: TYPE_INTERNAL,
+            mac: [0; 6],
+            upcall_pids: Vec::new(),
+            options: DatapathOptions::default(),
+        }
+    }
+}
+
+/// A port to add.
+#[derive(Clone, Debug)]
+pub struct PortRequest {
+    /// Its name: for most types that of a device.
+    pub name: PortName,
+    /// OVS_VPORT_TYPE_* or a private number.
+    pub port_type: u32,
+    /// The number wanted; `None` or 0: the lowest that is free.
+    pub port_no: Option<u32>,
+    /// Options as netlink attributes.
+    pub options: Vec<u8>,
+    /// Upcall port ids.
+    pub upcall_pids: Vec<u32>,
+    /// Ethernet address wanted; zeros: choose one.
+    pub mac: [u8; 6],
+    /// The device's namespace; `None`: the datapath's.
+    pub netns: Option<Netns>,
+}
+
+impl PortRequest {
+    /// A port of that name and type, everything else left to the switch.
+    pub fn new(name: PortName, port_type: u32) -> Self {
+        Self {
+            name,
+            port_type,
+            port_no: None,
+            options: Vec::new(),
+            upcall_pids: Vec::new(),
+            mac: [0; 6],
+            netns: None,
+        }
+    }
+}
+
+/// A flow to add.
+#[derive(Clone, Debug)]
+pub struct FlowRequest {
+    /// What it matches.
+    pub parts: FlowParts,
+    /// What it does.
+    pub actions: Vec<Action>,
+}
+
+/// What an attempt to add a port came to.
+enum Attempt {
+    Added(Arc<Vport>),
+    /// The type is not known: its module is to be loaded, without the lock, and all is to be tried again.
+    TypeUnknown,
+}
+
+impl Switch {
+    /// Makes a datapath with its port 0.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::TooManyDatapaths`], or whatever making port 0 says; nothing is left behind.
+    pub fn datapath_add(&self, request: DatapathRequest) -> Result<Arc<Datapath>, Error> {
+        let local = PortRequest {
+            name: request.name,
+            port_type: request.local_type,
+            port_no: None,
+            options: Vec::new(),
+            upcall_pids: request.upcall_pids.clone(),
+            mac: request.mac,
+            netns: None,
+        };
+        let datapath = loop {
+            let mut writer = self.lock();
+            let id = self.free_datapath_id(&writer)?;
+            let datapath = Arc::new(Datapath::new(
+                id,
+                request.name,
+                request.netns.clone(),
+                &self.domain,
+                &self.limits,
+                self.workers + 1,
+                self.seed,
+                Arc::clone(&self.upcalls),
+                request.options.clone(),
+            ));
+            match self.try_port_add(&mut writer, &datapath, &local, Some(0))? {
+                Attempt::Added(_) => {
+                    let entry = DatapathWriter {
+                        datapath: Arc::clone(&datapath),
+                        lens_book: LensBook::default(),
+                        ufids: Default::default(),
+                    };
+                    writer.datapaths.insert(id, entry);
+                    break datapath;
+                }
+                Attempt::TypeUnknown => drop(writer),
+            }
+            self.registry.request(local.port_type, request.netns.id())?;
+        };
+        self.listeners.tell(&Event::DatapathAdded(Arc::clone(&datapath)));
+        Ok(datapath)
+    }
+
+    /// Deletes a datapath with its ports and flows, and waits until no reader is left in it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDatapath`] if it has gone already.
+    pub fn datapath_del(&self, datapath: &Arc<Datapath>) -> Result<(), Error> {
+        let ports = {
+            let mut writer = self.lock();
+            let entry = writer.datapaths.remove(&datapath.id()).ok_or_else(|| gone(datapath))?;
+            datapath.kill();
+            let ports = datapath.ports();
+            // Port 0 last: while it is there, the datapath has a name.
+            for port in ports.iter().rev() {
+                self.unpublish_port(datapath, port);
+            }
+            for flow in datapath.flows() {
+                flow.kill();
+                datapath.flows.remove(&flow);
+            }
+            drop(entry);
+            ports
+        };
+        self.release_ports(datapath, ports);
+        self.listeners.tell(&Event::DatapathRemoved(Arc::clone(datapath)));
+        Ok(())
+    }
+
+    /// Replaces a datapath's options.
+    pub fn datapath_set(&self, datapath: &Datapath, options: DatapathOptions) {
+        let _writer = self.lock();
+        datapath.set_options(options);
+    }
+
+    /// Adds a port. If its type is unknown, the module is looked for and loaded with the writer lock released, and the
+    /// request starts again from the beginning, as `vport-layer.md` says.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDatapath`], the port number errors, [`Error::NameTaken`], or what the vport layer and the port
+    /// type say. Nothing is left behind: no port, no device, no reference.
+    pub fn port_add(&self, datapath: &Arc<Datapath>, request: &PortRequest) -> Result<Arc<Vport>, Error> {
+        let port = loop {
+            let mut writer = self.lock();
+            if !datapath.is_alive() {
+                return Err(gone(datapath));
+            }
+            let port_no = self.choose_port_no(datapath, request.port_no)?;
+            match self.try_port_add(&mut writer, datapath, request, Some(port_no))? {
+                Attempt::Added(port) => break port,
+                Attempt::TypeUnknown => drop(writer),
+            }
+            let netns = request.netns.as_ref().unwrap_or(datapath.netns());
+            self.registry.request(request.port_type, netns.id())?;
+        };
+        self.listeners.tell(&Event::PortAdded { datapath: Arc::clone(datapath), port: Arc::clone(&port) });
+        Ok(port)
+    }
+
+    /// Deletes a port and waits until it is destroyed (its device gone, if the port made it). Port 0 goes with its datapath only.
+    ///
+    /// # Errors
+    /// [`Error::LocalPort`], [`Error::NoSuchPort`].
+    pub fn port_del(&self, datapath: &Arc<Datapath>, port_no: u32) -> Result<(), Error> {
+        if port_no == 0 {
+            return Err(Error::LocalPort(datapath.name().to_string()));
+        }
+        let port = {
+            let _writer = self.lock();
+            let port = datapath.port(port_no).ok_or_else(|| no_such_port(datapath, port_no))?;
+            self.unpublish_port(datapath, &port);
+            port
+        };
+        self.finish_port_removal(datapath, port);
+        Ok(())
+    }
+
+    /// Deletes this very port, if it is still there; what device events call. Returns whether it was.
+    pub fn port_detach(&self, port: &Arc<Vport>) -> bool {
+        let datapath = {
+            let writer = self.lock();
+            let Some(entry) = writer.datapaths.get(&port.datapath()) else { return false };
+            let datapath = Arc::clone(&entry.datapath);
+            let here = datapath.port(port.port_no()).is_some_and(|found| Arc::ptr_eq(&found, port));
+            if !here || port.port_no() == 0 {
+                return false;
+            }
+            self.unpublish_port(&datapath, port);
+            datapath
+        };
+        self.finish_port_removal(&datapath, Arc::clone(port));
+        true
+    }
+
+    /// Follows a device's new name.
+    ///
+    /// # Errors
+    /// [`Error::Vport`] if another port of that namespace has the name; the port keeps its old one.
+    pub fn port_rename(&self, port: &Arc<Vport>, name: PortName) -> Result<(), Error> {
+        let writer = self.lock();
+        self.devices.rename(port, name)?;
+        let datapath = writer.datapaths.get(&port.datapath()).map(|entry| Arc::clone(&entry.datapath));
+        drop(writer);
+        self.tell_changed(datapath, port);
+        Ok(())
+    }
+
+    /// Asks a port's device again for its MTU, address and link, and tells whoever listens.
+    pub fn port_refresh(&self, port: &Arc<Vport>) {
+        let before = port.info();
+        if port.refresh_info().is_ok_and(|info| info != before) {
+            self.tell_changed(self.datapath(port.datapath()), port);
+        }
+    }
+
+    /// Adds a flow.
+    ///
+    /// # Errors
+    /// [`Error::Actions`], [`Error::FlowExists`] for the same key and mask or the same identity, the table limits.
+    pub fn flow_add(&self, datapath: &Arc<Datapath>, request: &FlowRequest) -> Result<Arc<Flow>, Error> {
+        let parts = &request.parts;
+        let program = Program::compile(&request.actions, &parts.key, &parts.mask, &Default::default())?;
+        let mut writer = self.lock();
+        let entry = writer.datapaths.get_mut(&datapath.id()).ok_or_else(|| gone(datapath))?;
+        let same_identity = parts.ufid.is_some_and(|ufid| entry.ufids.contains_key(&ufid));
+        let masked = parts.mask.apply(&parts.key);
+        let twin = datapath.find_flow_with(&masked, |flow| {
+            *flow.mask() == parts.mask && *flow.key() == masked
+        });
+        if same_identity || twin.is_some() {
+            return Err(Error::FlowExists);
+        }
+        // The lens first: see `lens_book.rs`.
+        entry.lens_book.add(&parts.key, &parts.mask, &datapath.lenses);
+        let added = datapath.flows.insert(&parts.mask, |order| {
+            Arc::new(Flow::new(&self.domain, self.workers + 1, order, parts, program))
+        });
+        match added {
+            Ok(flow) => {
+                if let Some(ufid) = parts.ufid {
+                    entry.ufids.insert(ufid, Arc::clone(&flow));
+                }
+                Ok(flow)
+            }
+            Err(error) => {
+                entry.lens_book.remove(&parts.key, &parts.mask, &datapath.lenses);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Replaces a flow's actions; its statistics go on.
+    ///
+    /// # Errors
+    /// [`Error::Actions`], [`Error::NoSuchFlow`].
+    pub fn flow_set_actions(&self, datapath: &Arc<Datapath>, flow: &Arc<Flow>, actions: &[Action]) -> Result<(), Error> {
+        let program = Program::compile(actions, flow.unmasked_key(), flow.mask(), &Default::default())?;
+        let _writer = self.lock();
+        self.check_flow(datapath, flow)?;
+        flow.set_program(program);
+        Ok(())
+    }
+
+    /// Starts a flow's statistics anew.
+    pub fn flow_clear_stats(&self, flow: &Flow) {
+        let _writer = self.lock();
+        flow.clear_stats();
+    }
+
+    /// Deletes a flow.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFlow`] if it has gone already.
+    pub fn flow_del(&self, datapath: &Arc<Datapath>, flow: &Arc<Flow>) -> Result<(), Error> {
+        let mut writer = self.lock();
+        let entry = writer.datapaths.get_mut(&datapath.id()).ok_or_else(|| gone(datapath))?;
+        remove_flow(entry, flow)
+    }
+
+    /// Deletes all flows of a datapath and returns how many there were.
+    pub fn flow_flush(&self, datapath: &Arc<Datapath>) -> usize {
+        let mut writer = self.lock();
+        let Some(entry) = writer.datapaths.get_mut(&datapath.id()) else { return 0 };
+        let flows = datapath.flows();
+        flows.iter().filter(|flow| remove_flow(entry, flow).is_ok()).count()
+    }
+
+    fn check_flow(&self, datapath: &Datapath, flow: &Arc<Flow>) -> Result<(), Error> {
+        let found = datapath.find_flow_with(flow.key(), |candidate| std::ptr::eq(candidate, &**flow));
+        found.map(drop).ok_or(Error::NoSuchFlow)
+    }
+
+    fn free_datapath_id(&self, writer: &Writer) -> Result<u32, Error> {
+        // Ids go into the upper half of the upcall queue's source numbers.
+        let limit = self.limits.datapaths.min(0xffff);
+        let taken = |id: &u32| writer.datapaths.contains_key(id);
+        (0..limit as u32).find(|id| !taken(id)).ok_or(Error::TooManyDatapaths { limit })
+    }
+
+    fn choose_port_no(&self, datapath: &Datapath, wanted: Option<u32>) -> Result<u32, Error> {
+        let name = || datapath.name().to_string();
+        match wanted {
+            Some(port_no) if port_no as usize >= PORTS_MAX => {
+                Err(Error::PortNumberTooLarge { port_no, max: PORTS_MAX as u32 - 1 })
+            }
+            Some(port_no) if port_no != 0 => match datapath.port(port_no) {
+                Some(_) => Err(Error::PortNumberTaken { datapath: name(), port_no }),
+                None => Ok(port_no),
+            },
+            Some(_) | None => match datapath.ports.lowest_free(1) {
+                Some(port_no) => Ok(port_no as u32),
+                None => Err(Error::PortsFull { datapath: name(), limit: PORTS_MAX }),
+            },
+        }
+    }
+
+    /// Makes and publishes a port, under the writer lock.
+    fn try_port_add(
+        &self,
+        writer: &mut Writer,
+        datapath: &Arc<Datapath>,
+        request: &PortRequest,
+        port_no: Option<u32>,
+    ) -> Result<Attempt, Error> {
+        let netns = request.netns.as_ref().unwrap_or(datapath.netns());
+        if self.devices.find(netns.id(), &request.name).is_some() {
+            return Err(Error::NameTaken { name: request.name, netns: netns.id() });
+        }
+        let kind = match self.registry.try_get(request.port_type) {
+            Ok(kind) => kind,
+            Err(portway_vport::Error::TypeUnknown { .. }) => return Ok(Attempt::TypeUnknown),
+            Err(error) => return Err(error.into()),
+        };
+        let port_no = port_no.unwrap_or(0);
+        let (handle, info) = self.create(kind, request, netns, port_no == 0)?;
+        let name = real_name(&handle, request.name);
+        let config = VportConfig {
+            name,
+            netns: netns.id(),
+            datapath: datapath.id(),
+            workers: self.workers + 1,
+            upcall_pids: request.upcall_pids.clone(),
+        };
+        let port = Vport::new(handle, info, config);
+        port.set_port_no(port_no);
+        // A failure from here on drops the port, which destroys it and puts its reference back.
+        self.devices.insert(&port)?;
+        if datapath.ports.set(port_no as usize, Arc::clone(&port)).is_err() {
+            self.devices.remove(&port);
+            return Err(Error::PortNumberTaken { datapath: datapath.name().to_string(), port_no });
+        }
+        for queue in 0..port.rx_queues() {
+            let worker = self.least_loaded_worker();
+            let id = writer.next_entry;
+            writer.next_entry += 1;
+            let entry = RxEntry { id, port: Arc::clone(&port), queue, datapath: Arc::clone(datapath) };
+            self.update_entries(worker, |entries| entries.push(entry));
+        }
+        Ok(Attempt::Added(port))
+    }
+
+    fn create(
+        &self,
+        kind: TypeRef,
+        request: &PortRequest,
+        netns: &Netns,
+        is_local: bool,
+    ) -> Result<(PortHandle, portway_vport::abi::PortInfo), Error> {
+        let type_name = kind.kind().name().to_string();
+        let params = CreateParams {
+            name: request.name.as_c_str(),
+            netns: netns.as_fd(),
+            tx_queues: self.workers + 1,
+            options: &request.options,
+            mac: request.mac,
+            is_local,
+        };
+        kind.create(&params).map_err(|errno| {
+            Error::Vport(portway_vport::Error::Create { port: request.name, name: type_name, errno })
+        })
+    }
+
+    /// Takes a port out of everything that finds it, under the writer lock. Readers may still be in it.
+    fn unpublish_port(&self, datapath: &Datapath, port: &Arc<Vport>) {
+        port.stop();
+        self.devices.remove(port);
+        datapath.ports.remove(port.port_no() as usize);
+        if port.rx_queues() != 0 {
+            for worker in 0..self.workers {
+                let guard = self.domain.pin();
+                let has = self.entries(worker).load(&guard).iter().any(|entry| Arc::ptr_eq(&entry.port, port));
+                drop(guard);
+                if has {
+                    self.update_entries(worker, |entries| entries.retain(|entry| !Arc::ptr_eq(&entry.port, port)));
+                }
+            }
+        }
+    }
+
+    fn finish_port_removal(&self, datapath: &Arc<Datapath>, port: Arc<Vport>) {
+        let (port_no, name, port_type) = (port.port_no(), port.name(), port.port_type());
+        self.release_ports(datapath, vec![port]);
+        let datapath = Arc::clone(datapath);
+        self.listeners.tell(&Event::PortRemoved { datapath, port_no, name, port_type });
+    }
+
+    /// After [`Switch::unpublish_port`], without the lock: puts the modules' references back, and destroys the ports once readers
+    /// have left. Ports with a device are waited for, so that the device has gone when the request is answered.
+    fn release_ports(&self, datapath: &Datapath, ports: Vec<Arc<Vport>>) {
+        let wait = ports.iter().any(|port| port.ifindex() != 0 || port.rx_queues() != 0);
+        for port in &ports {
+            self.upcalls.remove(datapath.upcall_source(port.port_no()));
+            port.detach();
+        }
+        if wait {
+            self.domain.synchronize();
+        }
+        drop(ports);
+        self.domain.reclaim();
+    }
+
+    fn tell_changed(&self, datapath: Option<Arc<Datapath>>, port: &Arc<Vport>) {
+        if let Some(datapath) = datapath {
+            self.listeners.tell(&Event::PortChanged { datapath, port: Arc::clone(port) });
+        }
+    }
+}
+
+/// Takes a flow out: classifier first, then the lens.
+fn remove_flow(entry: &mut DatapathWriter, flow: &Arc<Flow>) -> Result<(), Error> {
+    let datapath = &entry.datapath;
+    if !datapath.flows.remove(flow) {
+        return Err(Error::NoSuchFlow);
+    }
+    flow.kill();
+    if let Some(ufid) = flow.ufid() {
+        entry.ufids.remove(ufid);
+    }
+    entry.lens_book.remove(flow.key(), flow.mask(), &datapath.lenses);
+    Ok(())
+}
+
+/// The name that the device really got: an internal port's may contain a pattern.
+fn real_name(_handle: &PortHandle, wanted: PortName) -> PortName {
+    wanted
+}
+
+fn gone(datapath: &Datapath) -> Error {
+    Error::NoSuchDatapath(datapath.name().to_string())
+}
+
+fn no_such_port(datapath: &Datapath, port_no: u32) -> Error {
+    Error::NoSuchPort { datapath: datapath.name().to_string(), port_no }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One datapath, as readers see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portway_buf::{DropCounts, DropReason};
+use portway_flow::{Classified, Classifier, FlowKey, FlowMask};
+use portway_sync::{Counters, Domain, FairQueue, Guard, Slots, Snapshot};
+use portway_vport::{PortName, Vport};
+
+use crate::flow::Flow;
+use crate::lens_book::Lenses;
+use crate::netns::Netns;
+use crate::switch::Limits;
+use crate::upcall::Upcall;
+
+pub(crate) const DP_HIT: usize = 0;
+pub(crate) const DP_MISSED: usize = 1;
+pub(crate) const DP_LOST: usize = 2;
+
+/// Highest number of ports of a datapath, port 0 included (DP_MAX_PORTS of the kernel): numbers are below it.
+pub(crate) const PORTS_MAX: usize = 65_535;
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// struct ovs_dp_stats and what goes with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatapathStats {
+    /// Packets that matched a flow.
+    pub hit: u64,
+    /// Packets that matched none.
+    pub missed: u64,
+    /// Misses and userspace actions that did not reach user space.
+    pub lost: u64,
+    /// Flows.
+    pub flows: usize,
+    /// Distinct masks.
+    pub masks: usize,
+}
+
+/// What a client may set on a datapath (OVS_DP_ATTR_*).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatapathOptions {
+    /// OVS_DP_F_* bits.
+    pub user_features: u32,
+    /// Size of the masks cache, as set; it has no effect here and is reported back.
+    pub masks_cache_size: u32,
+    /// Upcall port ids by CPU.
+    pub per_cpu_pids: Vec<u32>,
+}
+
+/// One datapath: a switch with its own ports and flows.
+pub struct Datapath {
+    id: u32,
+    netns: Netns,
+    alive: AtomicBool,
+    pub(crate) ports: Slots<Arc<Vport>>,
+    pub(crate) lenses: Lenses,
+    pub(crate) flows: Classifier<Flow>,
+    pub(crate) counters: Counters<3>,
+    drops: Counters<REASONS>,
+    options: Snapshot<Arc<DatapathOptions>>,
+    pub(crate) upcalls: Arc<FairQueue<Upcall>>,
+    domain: Domain,
+    /// The local port's name when the datapath was made: for messages once the port has gone.
+    first_name: PortName,
+}
+
+impl Datapath {
+    pub(crate) fn new(
+        id: u32,
+        name: PortName,
+        netns: Netns,
+        domain: &Domain,
+        limits: &Limits,
+        lanes: usize,
+        seed: u64,
+        upcalls: Arc<FairQueue<Upcall>>,
+        options: DatapathOptions,
+    ) -> Self {
+        Self {
+            id,
+            netns,
+            alive: AtomicBool::new(true),
+            ports: Slots::new(domain, PORTS_MAX),
+            lenses: Lenses::new(domain, PORTS_MAX),
+            flows: Classifier::new(domain, seed, limits.flows, limits.masks),
+            counters: Counters::new(lanes),
+            drops: Counters::new(lanes),
+            options: Snapshot::new(domain, Arc::new(options)),
+            upcalls,
+            domain: domain.clone(),
+            first_name: name,
+        }
+    }
+
+    /// The datapath's handle: small, unique while it lives.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The namespace in which its clients see it.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Its name, which is that of port 0.
+    pub fn name(&self) -> PortName {
+        self.port(0).map_or(self.first_name, |port| port.name())
+    }
+
+    /// False once it has been deleted.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn kill(&self) {
+        self.alive.store(false, Ordering::Release);
+    }
+
+    /// The port of that number.
+    pub fn port(&self, port_no: u32) -> Option<Arc<Vport>> {
+        self.ports.get(port_no as usize, &self.domain.pin()).cloned()
+    }
+
+    /// Every port, by number.
+    pub fn ports(&self) -> Vec<Arc<Vport>> {
+        self.ports.iter(&self.domain.pin()).map(|(_, port)| Arc::clone(port)).collect()
+    }
+
+    /// Number of ports, port 0 included.
+    pub fn port_count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Every flow, in no particular order.
+    pub fn flows(&self) -> Vec<Arc<Flow>> {
+        self.flows.flows(&self.domain.pin())
+    }
+
+    /// The flow that a packet of this key would hit.
+    pub fn flow_for(&self, key: &FlowKey) -> Option<Arc<Flow>> {
+        self.flows.lookup(key, &self.domain.pin()).cloned()
+    }
+
+    /// The flow of exactly this mask and masked key.
+    pub fn find_flow(&self, key: &FlowKey, mask: &FlowMask) -> Option<Arc<Flow>> {
+        self.flows.find(key, &self.domain.pin(), |flow| flow.mask() == mask).cloned()
+    }
+
+    /// A flow that covers `key` and that `wanted` accepts.
+    pub fn find_flow_with(&self, key: &FlowKey, wanted: impl FnMut(&Flow) -> bool) -> Option<Arc<Flow>> {
+        self.flows.find(key, &self.domain.pin(), wanted).cloned()
+    }
+
+    /// What a reader needs to look into a [`Flow`]. Not for workers, which have one of their own.
+    pub fn pin(&self) -> Guard<'static> {
+        self.domain.pin()
+    }
+
+    /// What a client set.
+    pub fn options(&self) -> Arc<DatapathOptions> {
+        Arc::clone(self.options.load(&self.domain.pin()))
+    }
+
+    pub(crate) fn set_options(&self, options: DatapathOptions) {
+        self.options.publish(Arc::new(options));
+    }
+
+    /// Counts, exact once traffic stops.
+    pub fn stats(&self) -> DatapathStats {
+        let [hit, missed, lost] = self.counters.sum();
+        DatapathStats { hit, missed, lost, flows: self.flows.len(), masks: self.flows.mask_count() }
+    }
+
+    /// How many packets died, by reason.
+    pub fn drops(&self) -> DropCounts {
+        let mut counts = DropCounts::default();
+        for (&reason, count) in DropReason::ALL.iter().zip(self.drops.sum()) {
+            counts.add(reason, count);
+        }
+        counts
+    }
+
+    /// Adds a worker's counts of one batch and empties them.
+    #[inline]
+    pub(crate) fn publish_drops(&self, worker: usize, drops: &mut DropCounts) {
+        if drops.is_empty() {
+            return;
+        }
+        let counters = self.drops.worker(worker);
+        for (reason, count) in drops.take().iter() {
+            if count != 0 {
+                counters.add(reason as usize, count);
+            }
+        }
+    }
+
+    /// The upcall queue's number for a port: unique over all datapaths.
+    #[inline]
+    pub(crate) fn upcall_source(&self, port_no: u32) -> u32 {
+        (self.id << 16) | (port_no & 0xffff)
+    }
+}
+
+impl std::fmt::Debug for Datapath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Datapath")
+            .field("id", &self.id)
+            .field("name", &self.first_name)
+            .field("netns", &self.netns.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a worker does to the world on behalf of a batch: outputs collected per port, recirculation, upcalls, drops.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use portway_actions::{Effect, Effects, Environment, Program, complete_checksum, execute, segment};
+use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
+use portway_flow::{Action, FlowKey, Lens, Userspace, extract};
+use portway_sync::Guard;
+use portway_vport::Vport;
+
+use crate::datapath::{DP_HIT, DP_LOST, DP_MISSED, Datapath};
+use crate::services::Services;
+use crate::upcall::{Reason, Upcall};
+
+/// Ports that may have packets waiting at one time; with more, one of them is sent first.
+const PENDING_PORTS: usize = 16;
+
+/// Packets that may wait for recirculation on one worker.
+const RECIRCULATED_MAX: usize = 4 * BATCH_MAX;
+
+/// How often one packet may be recirculated: as deep as the kernel's action recursion goes.
+const RECIRCULATIONS_MAX: u16 = 4;
+
+/// Where a batch is being processed.
+pub(crate) struct Site<'a> {
+    pub(crate) datapath: &'a Arc<Datapath>,
+    pub(crate) lens: &'a Lens,
+    pub(crate) guard: &'a Guard<'a>,
+    pub(crate) now_ns: u64,
+}
+
+/// Packets on their way to one port.
+struct Pending {
+    port: u32,
+    batch: Batch,
+}
+
+/// A worker's hands.
+pub(crate) struct Io {
+    worker: usize,
+    pub(crate) pool: Pool,
+    pub(crate) drops: DropCounts,
+    pending: Vec<Pending>,
+    /// Entries of `pending` in use; those behind keep their memory.
+    pending_used: usize,
+    recirculated: VecDeque<Packet>,
+    effects: Effects,
+    segments: Vec<Packet>,
+    pub(crate) services: Services,
+    hits: u64,
+    missed: u64,
+    lost: u64,
+}
+
+impl Io {
+    pub(crate) fn new(worker: usize, seed: u64) -> Self {
+        let pending = (0..PENDING_PORTS).map(|_| Pending { port: 0, batch: Batch::new() }).collect();
+        Self {
+            worker,
+            pool: Pool::new(),
+            drops: DropCounts::default(),
+            pending,
+            pending_used: 0,
+            recirculated: VecDeque::with_capacity(RECIRCULATED_MAX),
+            effects: Effects::with_capacity(BATCH_MAX),
+            segments: Vec::with_capacity(BATCH_MAX),
+            services: Services::new(seed),
+            hits: 0,
+            missed: 0,
+            lost: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
+
+    #[inline]
+    pub(crate) fn count_hits(&mut self, packets: u64) {
+        self.hits += packets;
+    }
+
+    /// Queues a packet for a port.
+    #[inline]
+    pub(crate) fn output(&mut self, site: &Site<'_>, port: u32, packet: Packet) {
+        let slot = self.pending_slot(site, port);
+        let batch = &mut self.pending[slot].batch;
+        batch.push(packet);
+        if batch.is_full() {
+            self.send(site, slot);
+        }
+    }
+
+    /// Queues packets for a port.
+    #[inline]
+    pub(crate) fn output_all(&mut self, site: &Site<'_>, port: u32, packets: impl Iterator<Item = Packet>) {
+        let slot = self.pending_slot(site, port);
+        for packet in packets {
+            let batch = &mut self.pending[slot].batch;
+            batch.push(packet);
+            if batch.is_full() {
+                self.send(site, slot);
+            }
+        }
+    }
+
+    /// Where packets for `port` wait; makes room if too many ports have some.
+    #[inline]
+    fn pending_slot(&mut self, site: &Site<'_>, port: u32) -> usize {
+        let used = self.pending_used;
+        if let Some(slot) = self.pending[..used].iter().position(|pending| pending.port == port) {
+            return slot;
+        }
+        if used < PENDING_PORTS {
+            self.pending[used].port = port;
+            self.pending_used += 1;
+            return used;
+        }
+        // The longest batch goes first: it has the least to gain from waiting.
+        let longest = (0..PENDING_PORTS).max_by_key(|&slot| self.pending[slot].batch.len()).unwrap_or(0);
+        self.send(site, longest);
+        self.pending[longest].port = port;
+        longest
+    }
+
+    /// Sends all that waits and publishes the counts.
+    pub(crate) fn flush(&mut self, site: &Site<'_>) {
+        for slot in 0..self.pending_used {
+            self.send(site, slot);
+        }
+        self.pending_used = 0;
+        let counters = site.datapath.counters.worker(self.worker);
+        if self.hits != 0 {
+            counters.add(DP_HIT, std::mem::take(&mut self.hits));
+        }
+        if self.missed != 0 {
+            counters.add(DP_MISSED, std::mem::take(&mut self.missed));
+        }
+        if self.lost != 0 {
+            counters.add(DP_LOST, std::mem::take(&mut self.lost));
+        }
+        site.datapath.publish_drops(self.worker, &mut self.drops);
+    }
+
+    fn send(&mut self, site: &Site<'_>, slot: usize) {
+        let Pending { port, batch } = &mut self.pending[slot];
+        if batch.is_empty() {
+            return;
+        }
+        match site.datapath.ports.get(*port as usize, site.guard) {
+            Some(vport) => {
+                if vport.needs_software_offload() {
+                    self.send_completed(site, slot);
+                } else {
+                    transmit(vport, self.worker, &mut self.pool, batch, &mut self.drops);
+                }
+            }
+            None => {
+                self.drops.add(DropReason::NoSuchPort, batch.len() as u64);
+                self.pool.as_ref().give_all(batch);
+            }
+        }
+    }
+
+    /// Sends to a port that takes neither super-packets nor partial checksums.
+    #[cold]
+    fn send_completed(&mut self, site: &Site<'_>, slot: usize) {
+        let Pending { port, batch } = &mut self.pending[slot];
+        let Some(vport) = site.datapath.ports.get(*port as usize, site.guard) else { return };
+        let mut plain = Batch::new();
+        for packet in batch.drain(..) {
+            if let Err(reason) = complete(packet, &mut self.pool, &mut self.segments) {
+                self.drops.add(reason, 1);
+            }
+            for packet in self.segments.drain(..) {
+                plain.push(packet);
+                if plain.is_full() {
+                    transmit(vport, self.worker, &mut self.pool, &mut plain, &mut self.drops);
+                }
+            }
+        }
+        if !plain.is_empty() {
+            transmit(vport, self.worker, &mut self.pool, &mut plain, &mut self.drops);
+        }
+    }
+
+    /// Runs a program on a packet and carries out its effects.
+    pub(crate) fn run_program(&mut self, site: &Site<'_>, program: &Arc<Program>, packet: Packet) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut environment = Environment {
+            pool: &mut self.pool,
+            effects: &mut effects,
+            drops: &mut self.drops,
+            services: &mut self.services,
+            recirculation_limit: RECIRCULATIONS_MAX,
+            outer_tag_counts: false,
+        };
+        execute(program, packet, &mut environment);
+        for effect in effects.drain() {
+            self.carry_out(site, program, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, site: &Site<'_>, program: &Arc<Program>, effect: Effect) {
+        match effect {
+            Effect::Output { port, packet } => self.output(site, port, packet),
+            Effect::Recirculate { packet } => {
+                if self.recirculated.len() < RECIRCULATED_MAX {
+                    self.recirculated.push_back(packet);
+                } else {
+                    self.drop_packet(packet, DropReason::RecirculationFull);
+                }
+            }
+            Effect::Upcall { packet, userspace, cut_len } => {
+                self.upcall_action(site, program, packet, userspace, cut_len);
+            }
+            // Nobody listens to psample groups until the netlink families exist; the sample is the packet's copy.
+            Effect::Psample { packet, .. } => self.pool.give(packet),
+        }
+    }
+
+    /// Fills `batch` with packets that wait for recirculation; false if there is none.
+    pub(crate) fn next_recirculated(&mut self, batch: &mut Batch) -> bool {
+        debug_assert!(batch.is_empty());
+        let n = self.recirculated.len().min(BATCH_MAX);
+        batch.extend(self.recirculated.drain(..n));
+        n != 0
+    }
+
+    /// A packet that no flow matches goes to user space.
+    pub(crate) fn miss(&mut self, site: &Site<'_>, packet: Packet, key: FlowKey) {
+        self.missed += 1;
+        self.upcall(site, packet, key, &|| Reason::Miss, 0);
+    }
+
+    fn upcall_action(
+        &mut self,
+        site: &Site<'_>,
+        program: &Arc<Program>,
+        mut packet: Packet,
+        userspace: Arc<Userspace>,
+        cut_len: u32,
+    ) {
+        let key = match extract(&mut packet) {
+            Ok(key) => key,
+            Err(reason) => return self.drop_packet(packet, reason),
+        };
+        let actions: Option<Arc<[Action]>> = userspace.actions.then(|| program.actions().into());
+        let reason = || Reason::Action { userspace: Arc::clone(&userspace), actions: actions.clone() };
+        self.upcall(site, packet, key, &reason, cut_len);
+    }
+
+    /// Queues an upcall: a super-packet as its segments, a partial checksum completed.
+    fn upcall(
+        &mut self,
+        site: &Site<'_>,
+        packet: Packet,
+        key: FlowKey,
+        reason: &dyn Fn() -> Reason,
+        cut_len: u32,
+    ) {
+        let source = site.datapath.upcall_source(key.in_port);
+        let mut segments = std::mem::take(&mut self.segments);
+        if let Err(reason) = complete(packet, &mut self.pool, &mut segments) {
+            self.drops.add(reason, 1);
+        }
+        for packet in segments.drain(..) {
+            let upcall = Upcall {
+                datapath: Arc::clone(site.datapath),
+                packet,
+                key: Box::new(key.clone()),
+                reason: reason(),
+                cut_len,
+            };
+            if let Err(upcall) = site.datapath.upcalls.push(source, upcall) {
+                self.lost += 1;
+                self.drops.add(DropReason::UpcallQueueFull, 1);
+                self.pool.give(upcall.packet);
+            }
+        }
+        self.segments = segments;
+    }
+}
+
+fn transmit(vport: &Vport, worker: usize, pool: &mut Pool, batch: &mut Batch, drops: &mut DropCounts) {
+    vport.tx(worker, pool, batch, drops);
+}
+
+/// Does in software what was left to hardware: appends the finished packets to `out`.
+fn complete(mut packet: Packet, pool: &mut Pool, out: &mut Vec<Packet>) -> Result<(), DropReason> {
+    if packet.offload().gso.is_some() {
+        return segment(packet, pool, out);
+    }
+    if !packet.is_plain() {
+        complete_checksum(&mut packet);
+    }
+    out.push(packet);
+    Ok(())
+}

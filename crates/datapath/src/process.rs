@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The heart: what happens to a batch of packets, from the port that received it to the ports that send it.
+//!
+//! ```text
+//!   batch -> scan into runs -> caches -> classifier -> program of the flow -> outputs, collected per port -> tx
+//!                                 |                        |
+//!                                 +-- miss: upcall         +-- recirculate: again from the start, in a later round
+//! ```
+
+use portway_buf::{Batch, DropReason, Packet};
+use portway_flow::extract;
+
+use crate::flow::Flow;
+use crate::io::{Io, Site};
+use crate::lookup::{By, Caches, Run, Runs};
+
+/// Carries a batch from one port through the datapath, and what it recirculates, and sends the results.
+pub(crate) fn process_batch(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, batch: &mut Batch) {
+    forward(caches, io, site, runs, batch);
+    while io.next_recirculated(batch) {
+        forward(caches, io, site, runs, batch);
+    }
+    io.flush(site);
+}
+
+/// One pass: every packet of `batch` is sent on, recirculated, handed to user space or dropped.
+fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, batch: &mut Batch) {
+    caches.scan(site.lens, batch, runs);
+    let mut packets = batch.drain(..);
+    for run in runs.iter() {
+        let mut packets = packets.by_ref().take(run.packets);
+        match &run.by {
+            By::Window(key) => match caches.find_window(site.lens, key) {
+                Some(flow) => hit(io, site, flow, run, packets),
+                None => {
+                    let Some(first) = packets.next() else { continue };
+                    // What the first packet finds is cached, so the rest of the run finds it; if nothing is found, or what
+                    // is found must not be shared, each packet asks for itself.
+                    look_up(caches, io, site, Some(run), first);
+                    for packet in packets {
+                        look_up(caches, io, site, Some(run), packet);
+                    }
+                }
+            },
+            By::Key => packets.for_each(|packet| look_up(caches, io, site, None, packet)),
+        }
+    }
+}
+
+/// Packets that belong to `flow`.
+#[inline]
+fn hit(io: &mut Io, site: &Site<'_>, flow: &Flow, run: &Run, packets: impl Iterator<Item = Packet>) {
+    flow.count(io.worker(), run.packets as u64, run.bytes, run.tcp_flags, site.now_ns);
+    io.count_hits(run.packets as u64);
+    let program = flow.program(site.guard);
+    match program.single_output() {
+        Some(port) => io.output_all(site, port, packets),
+        None => packets.for_each(|packet| io.run_program(site, program, packet)),
+    }
+}
+
+/// A packet whose flow is not in the cache of windows.
+#[cold]
+fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: Option<&Run>, mut packet: Packet) {
+    let key = match extract(&mut packet) {
+        Ok(key) => key,
+        Err(reason) => return io.drop_packet(packet, reason),
+    };
+    let window = run.and_then(|run| if let By::Window(key) = &run.by { Some(key) } else { None });
+    let Some(flow) = caches.find_key(site.datapath, site.lens, &key, window, site.guard) else {
+        return io.miss(site, packet, key);
+    };
+    let one = Run { by: By::Key, packets: 1, bytes: packet.len() as u64, tcp_flags: key.tcp_flags.get() };
+    hit(io, site, flow, &one, std::iter::once(packet));
+}
+
+impl Io {
+    /// Counts a packet's death and takes its buffer back.
+    pub(crate) fn drop_packet(&mut self, packet: Packet, reason: DropReason) {
+        self.drops.add(reason, 1);
+        self.pool.give(packet);
+    }
+}

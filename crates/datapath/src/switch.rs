@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! All datapaths together: what they share, and the ways to look at them. `change.rs` has the ways to change them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::Receiver;
+use portway_buf::Packet;
+use portway_flow::Action;
+use portway_sync::{Domain, FairQueue, Snapshot};
+use portway_vport::{DeviceTable, NetnsId, PortName, Registry, Vport};
+
+use crate::datapath::Datapath;
+use crate::error::Error;
+use crate::events::{Event, Listeners};
+use crate::flow::{Flow, Ufid};
+use crate::lens_book::LensBook;
+use crate::upcall::Upcall;
+use crate::worker::{Lane, RxEntry, Worker};
+
+/// What tables may grow to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Datapaths.
+    pub datapaths: usize,
+    /// Ports of all datapaths together.
+    pub ports: usize,
+    /// Flows of one datapath.
+    pub flows: usize,
+    /// Distinct masks of one datapath's flows.
+    pub masks: usize,
+    /// Entries of a worker's exact-match cache, at most.
+    pub cache_entries: usize,
+    /// Upcalls that may wait for one port.
+    pub upcalls_per_port: usize,
+    /// Upcalls that may wait in all.
+    pub upcalls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            datapaths: 4096,
+            ports: 262_144,
+            flows: 1_000_000,
+            masks: 4096,
+            cache_entries: 65_536,
+            upcalls_per_port: 256,
+            upcalls: 8192,
+        }
+    }
+}
+
+/// How to make a [`Switch`].
+pub struct SwitchConfig {
+    /// Workers that will be made.
+    pub workers: usize,
+    /// Limits.
+    pub limits: Limits,
+    /// A secret random number: hashes are keyed with it.
+    pub seed: u64,
+    /// Called when the upcall queue is no longer empty. Must be quick and must not block: workers call it.
+    pub wake_upcalls: portway_sync::Waker,
+    /// Called with a worker's index when its receive queues have changed, so that it looks at them again.
+    pub wake_worker: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Default for SwitchConfig {
+    /// One worker, driven by hand, nobody to wake: for tests.
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            limits: Limits::default(),
+            seed: 0x5eed,
+            wake_upcalls: Box::new(|| {}),
+            wake_worker: Box::new(|_| {}),
+        }
+    }
+}
+
+/// The receive queues of one worker.
+struct Assignment {
+    entries: Snapshot<Vec<RxEntry>>,
+    generation: AtomicU64,
+}
+
+/// Under the writer lock: what only writers look at.
+#[derive(Default)]
+pub(crate) struct Writer {
+    pub(crate) datapaths: BTreeMap<u32, DatapathWriter>,
+    pub(crate) next_entry: u64,
+}
+
+/// A datapath's part of it.
+pub(crate) struct DatapathWriter {
+    pub(crate) datapath: Arc<Datapath>,
+    pub(crate) lens_book: LensBook,
+    pub(crate) ufids: HashMap<Ufid, Arc<Flow>>,
+}
+
+/// Everything: datapaths, the registry of port types, the device table, the upcall queue.
+pub struct Switch {
+    pub(crate) registry: Registry,
+    pub(crate) devices: DeviceTable,
+    pub(crate) limits: Limits,
+    pub(crate) workers: usize,
+    pub(crate) seed: u64,
+    pub(crate) domain: Domain,
+    pub(crate) upcalls: Arc<FairQueue<Upcall>>,
+    pub(crate) listeners: Listeners,
+    pub(crate) writer: Mutex<Writer>,
+    assignments: Vec<Assignment>,
+    /// For requests that carry a packet.
+    control: Mutex<Lane>,
+    pub(crate) wake_worker: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Switch {
+    /// A switch without datapaths, with the port types of `registry`.
+    pub fn new(config: SwitchConfig, registry: Registry) -> Arc<Self> {
+        let SwitchConfig { workers, limits, seed, wake_upcalls, wake_worker } = config;
+        let domain = Domain::new();
+        let queue_limits =
+            portway_sync::Limits { per_source: limits.upcalls_per_port, total: limits.upcalls };
+        let assignment =
+            || Assignment { entries: Snapshot::new(&domain, Vec::new()), generation: AtomicU64::new(0) };
+        Arc::new(Self {
+            registry,
+            devices: DeviceTable::new(limits.ports),
+            limits,
+            workers,
+            seed,
+            upcalls: Arc::new(FairQueue::new(queue_limits, wake_upcalls)),
+            listeners: Listeners::default(),
+            writer: Mutex::new(Writer::default()),
+            assignments: (0..workers).map(|_| assignment()).collect(),
+            control: Mutex::new(Lane::new(workers, limits.cache_entries.min(1024), seed)),
+            wake_worker,
+            domain,
+        })
+    }
+
+    /// The worker of that index, `0..workers`. Two workers of one index must not live at the same time: they would share
+    /// transmit queues and counters.
+    pub fn worker(self: &Arc<Self>, index: usize) -> Worker {
+        assert!(index < self.workers, "this switch has {} workers", self.workers);
+        let lane = Lane::new(index, self.limits.cache_entries, self.seed.rotate_left(index as u32 + 1));
+        Worker::new(Arc::clone(self), index, self.domain.register(), lane)
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The port types.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The device table: ports by namespace and name.
+    pub fn devices(&self) -> &DeviceTable {
+        &self.devices
+    }
+
+    /// Packets for user space. One thread reads it.
+    pub fn upcalls(&self) -> &Arc<FairQueue<Upcall>> {
+        &self.upcalls
+    }
+
+    /// Tells of every change from now on.
+    pub fn subscribe(&self) -> Receiver<Event> {
+        self.listeners.subscribe()
+    }
+
+    /// The domain of all readers.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// Every datapath, by id.
+    pub fn datapaths(&self) -> Vec<Arc<Datapath>> {
+        self.lock().datapaths.values().map(|writer| Arc::clone(&writer.datapath)).collect()
+    }
+
+    /// The datapath of that name in that namespace.
+    pub fn datapath_named(&self, netns: NetnsId, name: &PortName) -> Option<Arc<Datapath>> {
+        let port = self.devices.find(netns, name)?;
+        (port.port_no() == 0).then(|| self.datapath(port.datapath())).flatten()
+    }
+
+    /// The datapath of that id.
+    pub fn datapath(&self, id: u32) -> Option<Arc<Datapath>> {
+        self.lock().datapaths.get(&id).map(|writer| Arc::clone(&writer.datapath))
+    }
+
+    /// The port of that name in that namespace, with its datapath. Never waits for a writer to finish a change.
+    pub fn port_named(&self, netns: NetnsId, name: &PortName) -> Option<Arc<Vport>> {
+        self.devices.find(netns, name)
+    }
+
+    /// The flow of that identity.
+    pub fn flow_by_ufid(&self, datapath: &Datapath, ufid: &Ufid) -> Option<Arc<Flow>> {
+        self.lock().datapaths.get(&datapath.id())?.ufids.get(ufid).cloned()
+    }
+
+    /// Runs actions on a packet, as OVS_PACKET_CMD_EXECUTE does. The packet's metadata counts: input port, mark and so on.
+    ///
+    /// # Errors
+    /// [`Error::Actions`] if the list is not acceptable for the packet's key.
+    pub fn execute(
+        &self,
+        datapath: &Arc<Datapath>,
+        mut packet: Packet,
+        actions: &[Action],
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        let Ok(key) = portway_flow::extract(&mut packet) else { return Ok(()) };
+        let exact = portway_flow::FlowMask::exact();
+        let program = portway_actions::Program::compile(actions, &key, &exact, &Default::default())?;
+        let guard = self.domain.pin();
+        self.control_lane().execute(datapath, packet, &Arc::new(program), &guard, now_ns);
+        Ok(())
+    }
+
+    /// Carries a packet through the datapath as if the port in its metadata had received it.
+    pub fn inject(&self, datapath: &Arc<Datapath>, packet: Packet, now_ns: u64) {
+        let guard = self.domain.pin();
+        self.control_lane().inject(datapath, packet, &guard, now_ns);
+    }
+
+    /// Frees what waits for readers that have left meanwhile. Called by a timer while there is such.
+    pub fn reclaim(&self) {
+        self.domain.reclaim();
+    }
+
+    /// Gives back buffers that requests have used.
+    pub fn rest(&self) {
+        self.control_lane().rest();
+    }
+
+    fn control_lane(&self) -> MutexGuard<'_, Lane> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+        // A panic in a port type is caught before it gets here; should anything else panic, the tables are each consistent.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn entries(&self, worker: usize) -> &Snapshot<Vec<RxEntry>> {
+        &self.assignments[worker].entries
+    }
+
+    pub(crate) fn entries_generation(&self, worker: usize) -> u64 {
+        self.assignments[worker].generation.load(Ordering::Acquire)
+    }
+
+    /// Changes a worker's receive queues and tells it. Under the writer lock.
+    pub(crate) fn update_entries(&self, worker: usize, change: impl FnOnce(&mut Vec<RxEntry>)) {
+        let assignment = &self.assignments[worker];
+        assignment.entries.update(|entries| {
+            let mut entries = entries.clone();
+            change(&mut entries);
+            entries
+        });
+        assignment.generation.fetch_add(1, Ordering::Release);
+        (self.wake_worker)(worker);
+    }
+
+    /// The worker with the fewest receive queues.
+    pub(crate) fn least_loaded_worker(&self) -> usize {
+        let guard = self.domain.pin();
+        (0..self.workers).min_by_key(|&worker| self.entries(worker).load(&guard).len()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Packets for user space: what travels through the upcall queue, and who may fill it.
+//!
+//! Each port has a queue of its own within the one [`portway_sync::FairQueue`]: a port that floods fills its own queue and loses
+//! its own packets. What is lost is counted, never waited for.
+
+use std::sync::Arc;
+
+use portway_buf::Packet;
+use portway_flow::{Action, FlowKey, Userspace};
+
+use crate::datapath::Datapath;
+
+/// Why a packet goes to user space.
+#[derive(Clone, Debug)]
+pub enum Reason {
+    /// No flow matches it (OVS_PACKET_CMD_MISS).
+    Miss,
+    /// A userspace action said so (OVS_PACKET_CMD_ACTION).
+    Action {
+        /// The action.
+        userspace: Arc<Userspace>,
+        /// The flow's actions, if the userspace action asks for them.
+        actions: Option<Arc<[Action]>>,
+    },
+}
+
+/// One packet on its way to user space.
+#[derive(Debug)]
+pub struct Upcall {
+    /// The datapath.
+    pub datapath: Arc<Datapath>,
+    /// The packet: one frame with complete checksums.
+    pub packet: Packet,
+    /// Its key.
+    pub key: Box<FlowKey>,
+    /// Why.
+    pub reason: Reason,
+    /// Bytes to leave out at the packet's end (a trunc action).
+    pub cut_len: u32,
+}

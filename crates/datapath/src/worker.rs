@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A worker: polls its share of the ports and carries what they received through their datapaths.
+//!
+//! A worker is driven, it does not run by itself: `portwayd` gives each one a thread, tests call it by hand. It opens nothing and
+//! reads no clock; [`RxEntry`] says what to wait for.
+
+use std::sync::Arc;
+
+use portway_actions::Program;
+use portway_buf::{Batch, Packet};
+use portway_sync::{Guard, Reader};
+use portway_vport::{Errno, Vport};
+
+use crate::datapath::Datapath;
+use crate::io::{Io, Site};
+use crate::lookup::{Caches, Runs};
+use crate::process::process_batch;
+use crate::switch::Switch;
+
+/// One receive queue of a port, assigned to one worker.
+#[derive(Clone, Debug)]
+pub struct RxEntry {
+    /// Unique and ascending: later entries have higher ones.
+    pub(crate) id: u64,
+    /// The port.
+    pub(crate) port: Arc<Vport>,
+    /// The queue.
+    pub(crate) queue: usize,
+    pub(crate) datapath: Arc<Datapath>,
+}
+
+impl RxEntry {
+    /// Names the entry in [`Worker::poll`]; unique for the life of the switch.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The port.
+    pub fn port(&self) -> &Arc<Vport> {
+        &self.port
+    }
+
+    /// The receive queue.
+    pub fn queue(&self) -> usize {
+        self.queue
+    }
+}
+
+/// Caches, buffers and counters of one thread of processing.
+pub(crate) struct Lane {
+    caches: Caches,
+    io: Io,
+    runs: Runs,
+    batch: Batch,
+}
+
+impl Lane {
+    pub(crate) fn new(index: usize, cache_entries: usize, seed: u64) -> Self {
+        Self {
+            caches: Caches::new(cache_entries, seed),
+            io: Io::new(index, seed),
+            runs: Runs::new(),
+            batch: Batch::new(),
+        }
+    }
+
+    /// Receives one batch and processes it; returns how many packets came.
+    fn poll(&mut self, entry: &RxEntry, guard: &Guard<'_>, now_ns: u64) -> Result<usize, Errno> {
+        let worker = self.io.worker();
+        let received = entry.port.rx(worker, entry.queue, &mut self.io.pool, &mut self.batch);
+        if !self.batch.is_empty() {
+            let lens = entry.datapath.lenses.of(entry.port.port_no(), guard);
+            let site = Site { datapath: &entry.datapath, lens, guard, now_ns };
+            process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        }
+        received
+    }
+
+    /// Runs a program on a packet that a client sent, and what follows from it.
+    pub(crate) fn execute(
+        &mut self,
+        datapath: &Arc<Datapath>,
+        packet: Packet,
+        program: &Arc<Program>,
+        guard: &Guard<'_>,
+        now_ns: u64,
+    ) {
+        let lens = datapath.lenses.of(packet.in_port(), guard);
+        let site = Site { datapath, lens, guard, now_ns };
+        self.io.run_program(&site, program, packet);
+        process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+    }
+
+    /// Carries a packet through a datapath as if its port had received it.
+    pub(crate) fn inject(&mut self, datapath: &Arc<Datapath>, packet: Packet, guard: &Guard<'_>, now_ns: u64) {
+        let lens = datapath.lenses.of(packet.in_port(), guard);
+        let site = Site { datapath, lens, guard, now_ns };
+        self.batch.push(packet);
+        process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+    }
+
+    /// Gives back what an idle lane does not need.
+    pub(crate) fn rest(&mut self) {
+        self.caches.sweep();
+        self.io.pool.trim();
+    }
+}
+
+/// One worker. Made by [`Switch::worker`], once for each index.
+pub struct Worker {
+    switch: Arc<Switch>,
+    index: usize,
+    reader: Reader,
+    lane: Lane,
+}
+
+impl Worker {
+    pub(crate) fn new(switch: Arc<Switch>, index: usize, reader: Reader, lane: Lane) -> Self {
+        Self { switch, index, reader, lane }
+    }
+
+    /// Its index, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Changes whenever the entries do.
+    pub fn entries_generation(&self) -> u64 {
+        self.switch.entries_generation(self.index)
+    }
+
+    /// The receive queues that this worker has to poll, by ascending id.
+    pub fn entries(&mut self) -> Vec<RxEntry> {
+        let guard = self.reader.enter();
+        self.switch.entries(self.index).load(&guard).clone()
+    }
+
+    /// Receives one batch of up to 64 packets from one queue and processes it. `now_ns`: monotonic time.
+    ///
+    /// # Errors
+    /// The port's, counted already: ENETDOWN says that its device is down or gone. An entry that is no longer assigned
+    /// gives `Ok(0)`.
+    pub fn poll(&mut self, entry_id: u64, now_ns: u64) -> Result<usize, Errno> {
+        let guard = self.reader.enter();
+        let entries = self.switch.entries(self.index).load(&guard);
+        let Ok(place) = entries.binary_search_by_key(&entry_id, |entry| entry.id) else { return Ok(0) };
+        self.lane.poll(&entries[place], &guard, now_ns)
+    }
+
+    /// Receives one batch from every queue; returns the number of packets. A port's error stays with the port.
+    pub fn poll_all(&mut self, now_ns: u64) -> usize {
+        let guard = self.reader.enter();
+        let entries = self.switch.entries(self.index).load(&guard);
+        entries.iter().map(|entry| self.lane.poll(entry, &guard, now_ns).unwrap_or(0)).sum()
+    }
+
+    /// Gives back what an idle worker does not need: buffers, deleted flows in its caches.
+    pub fn rest(&mut self) {
+        self.lane.rest();
+        self.switch.domain().reclaim();
+    }
+}
