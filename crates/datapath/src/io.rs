@@ -293,10 +293,10 @@ fn transmit(vport: &Vport, worker: usize, pool: &mut Pool, batch: &mut Batch, dr
 /// Does in software what was left to hardware: appends the finished packets to `out`.
 fn complete(mut packet: Packet, pool: &mut Pool, out: &mut Vec<Packet>) -> Result<(), DropReason> {
     if packet.offload().gso.is_some() {
-        return segment(packet, pool, out);
+        return segment(packet, pool, &mut |piece| out.push(piece));
     }
     if !packet.is_plain() {
-        complete_checksum(&mut packet);
+        complete_checksum(&mut packet)?;
     }
     out.push(packet);
     Ok(())

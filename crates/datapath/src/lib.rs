@@ -39,5 +39,5 @@ pub use switch::{Limits, Switch, SwitchConfig};
 pub use upcall::{Reason, Upcall};
 pub use worker::{RxEntry, Worker};
 
-#[cfg(test)]
-mod tests;
+
+

@@ -91,8 +91,8 @@ impl Caches {
     /// The flow of a key: from the cache, else from the classifier, remembered for the next time. With `window`, the packet's
     /// masked header, it is remembered under that.
     ///
-    /// `true` comes with it if the flow is right for every packet that the lens cannot tell from this one. It is not if the flow was
-    /// added this instant and its mask reaches beyond this batch's lens.
+    /// A flow that was added this instant may have a mask that reaches beyond this batch's lens. It is right for this packet, but not
+    /// for every packet that the lens cannot tell from it, so it is not remembered.
     pub(crate) fn find_key<'a>(
         &'a mut self,
         datapath: &'a Datapath,
@@ -100,20 +100,19 @@ impl Caches {
         key: &FlowKey,
         window: Option<&WindowKey>,
         guard: &'a Guard<'_>,
-    ) -> Option<(&'a Flow, bool)> {
+    ) -> Option<&'a Flow> {
         let hash = if window.is_none() { self.keys.hash(lens, key) } else { 0 };
         if window.is_none() && self.keys.find(lens, key, hash).is_some() {
-            return self.keys.find(lens, key, hash).map(|flow| (&**flow, true));
+            return self.keys.find(lens, key, hash).map(|flow| &**flow);
         }
         let flow = datapath.flows.lookup(key, guard)?;
-        let covered = flow.mask().is_subset_of(lens.union());
-        if covered {
+        if flow.mask().is_subset_of(lens.union()) {
             match window {
                 Some(window) => self.windows.insert(lens, window, flow.clone()),
                 None => self.keys.insert(lens, key, hash, flow.clone()),
             }
         }
-        Some((flow, covered))
+        Some(flow)
     }
 }
 

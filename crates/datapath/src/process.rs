@@ -28,22 +28,37 @@ fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, b
     caches.scan(site.lens, batch, runs);
     let mut packets = batch.drain(..);
     for run in runs.iter() {
-        let mut packets = packets.by_ref().take(run.packets);
+        let packets = packets.by_ref().take(run.packets);
         match &run.by {
             By::Window(key) => match caches.find_window(site.lens, key) {
                 Some(flow) => hit(io, site, flow, run, packets),
-                None => {
-                    let Some(first) = packets.next() else { continue };
-                    // What the first packet finds is cached, so the rest of the run finds it; if nothing is found, or what
-                    // is found must not be shared, each packet asks for itself.
-                    look_up(caches, io, site, Some(run), first);
-                    for packet in packets {
-                        look_up(caches, io, site, Some(run), packet);
-                    }
-                }
+                None => first_look(caches, io, site, run, packets),
             },
-            By::Key => packets.for_each(|packet| look_up(caches, io, site, None, packet)),
+            By::Key => packets.for_each(|packet| look_up(caches, io, site, run, packet)),
         }
+    }
+}
+
+/// A run that is not cached: its first packet is looked up, and what that finds goes for the rest, if it was cached.
+#[cold]
+fn first_look(
+    caches: &mut Caches,
+    io: &mut Io,
+    site: &Site<'_>,
+    run: &Run,
+    mut packets: impl Iterator<Item = Packet>,
+) {
+    let Some(first) = packets.next() else { return };
+    let bytes = run.bytes - first.len() as u64;
+    look_up(caches, io, site, run, first);
+    let rest = Run { by: By::Key, packets: run.packets - 1, bytes, tcp_flags: run.tcp_flags };
+    if rest.packets == 0 {
+        return;
+    }
+    let By::Window(key) = &run.by else { return };
+    match caches.find_window(site.lens, key) {
+        Some(flow) => hit(io, site, flow, &rest, packets),
+        None => packets.for_each(|packet| look_up(caches, io, site, run, packet)),
     }
 }
 
@@ -59,14 +74,13 @@ fn hit(io: &mut Io, site: &Site<'_>, flow: &Flow, run: &Run, packets: impl Itera
     }
 }
 
-/// A packet whose flow is not in the cache of windows.
-#[cold]
-fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: Option<&Run>, mut packet: Packet) {
+/// A packet of a run that is not cached.
+fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: &Run, mut packet: Packet) {
     let key = match extract(&mut packet) {
         Ok(key) => key,
         Err(reason) => return io.drop_packet(packet, reason),
     };
-    let window = run.and_then(|run| if let By::Window(key) = &run.by { Some(key) } else { None });
+    let window = if let By::Window(key) = &run.by { Some(key) } else { None };
     let Some(flow) = caches.find_key(site.datapath, site.lens, &key, window, site.guard) else {
         return io.miss(site, packet, key);
     };
