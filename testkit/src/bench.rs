@@ -39,7 +39,7 @@ impl Bench {
     /// As `config` says.
     pub fn with(config: SwitchConfig) -> Self {
         let registry = Registry::new();
-        registry.register(&dummy::MODULE).expect("the registry is empty");
+        registry.register(dummy::MODULE).expect("the registry is empty");
         let workers = config.workers;
         let switch = Switch::new(config, registry);
         let datapath = switch.datapath_add(local("bench0")).expect("a dummy port 0 can be made");

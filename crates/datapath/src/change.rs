@@ -459,11 +459,14 @@ impl Switch {
     fn release_ports(&self, datapath: &Datapath, ports: Vec<Arc<Vport>>) {
         let wait = ports.iter().any(|port| port.ifindex() != 0 || port.rx_queues() != 0);
         for port in &ports {
-            self.upcalls.remove(datapath.upcall_source(port.port_no()));
             port.detach();
         }
         if wait {
             self.domain.synchronize();
+        }
+        // Only now can no worker push any more, which would make the queue's entry anew.
+        for port in &ports {
+            self.upcalls.remove(datapath.upcall_source(port.port_no()));
         }
         drop(ports);
         self.domain.reclaim();

@@ -116,12 +116,6 @@ impl Flow {
         }
     }
 
-    /// Counts packets that came in through a client's request, on no worker.
-    pub(crate) fn count_shared(&self, packets: u64, bytes: u64) {
-        self.counters.add_shared(PACKETS, packets);
-        self.counters.add_shared(BYTES, bytes);
-    }
-
     fn totals(&self) -> FlowStats {
         let [packets, bytes, ..] = self.counters.sum();
         let used_ns = self.counters.locals().map(|local| local.get(USED)).max().unwrap_or(0);
