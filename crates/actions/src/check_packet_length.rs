@@ -4,10 +4,7 @@
 use portway_buf::Packet;
 
 use crate::headers::be16;
-
-/// Virtio's number for a UDP super-packet that becomes datagrams (VIRTIO_NET_HDR_GSO_UDP_L4).
-const GSO_UDP_L4: u8 = 5;
-const GSO_ECN: u8 = 0x80;
+use crate::segment::gso;
 
 /// Whether a packet of `len` bytes (as the kernel counts them) is longer than `limit`. A super-packet is as long as its segments
 /// will be.
@@ -22,12 +19,12 @@ pub(crate) fn is_greater(packet: &Packet, len: usize, limit: u16) -> bool {
 /// Bytes of the longest segment of a super-packet, headers included.
 fn segment_len(packet: &Packet) -> Option<usize> {
     let offload = packet.offload();
-    let (gso, (l4, _)) = (offload.gso?, offload.partial_csum?);
+    let (offloaded, (l4, _)) = (offload.gso?, offload.partial_csum?);
     let l4 = usize::from(l4);
-    let header = if gso.gso_type & !GSO_ECN == GSO_UDP_L4 {
+    let header = if offloaded.gso_type & !gso::ECN == gso::UDP_L4 {
         8
     } else {
         usize::from(be16(packet.frame(), l4 + 12)? >> 12) * 4
     };
-    Some(l4 + header + usize::from(gso.size))
+    Some(l4 + header + usize::from(offloaded.size))
 }

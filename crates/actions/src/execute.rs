@@ -12,6 +12,7 @@ use portway_flow::Userspace;
 
 use crate::effect::{Effect, Effects};
 use crate::program::{Op, Program};
+use crate::segment::{passes_through, segment};
 use crate::ttl::{self, Ttl};
 use crate::{check_packet_length, edit, truncate, vlan};
 
@@ -240,7 +241,21 @@ impl Run<'_, '_, '_> {
         if cut_len > 0 {
             truncate::apply(&mut packet, cut_len);
         }
+        if !packet.is_plain() && !passes_through(&packet) {
+            self.output_segments(port, packet);
+            return;
+        }
         self.environment.effects.push(Effect::Output { port, packet });
+    }
+
+    /// Sends a super-packet whose headers no port could be told of.
+    #[cold]
+    fn output_segments(&mut self, port: u32, packet: Packet) {
+        let Environment { pool, effects, .. } = &mut *self.environment;
+        let done = segment(packet, pool, &mut |packet| effects.push(Effect::Output { port, packet }));
+        if let Err(reason) = done {
+            self.count(reason);
+        }
     }
 
     fn upcall(&mut self, userspace: &Arc<Userspace>, packet: Packet, cut_len: u32) {

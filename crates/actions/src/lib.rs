@@ -9,6 +9,8 @@
 //! * [`execute()`]: runs a program on a packet. It sends nothing itself: it pushes [`Effect`]s for the caller to carry out.
 
 //!
+//! * [`segment()`], [`complete_checksum`]: what hardware does for a super-packet and a partial checksum, in software.
+//!
 //! One file per action: what it does to a packet and nothing else. `docs/howto-action.md` tells how to add one.
 
 #![forbid(unsafe_code)]
@@ -26,6 +28,7 @@ mod headers;
 mod mpls;
 mod nsh;
 mod program;
+mod segment;
 mod set_ethernet;
 mod set_ipv4;
 mod set_ipv6;
@@ -41,3 +44,4 @@ pub use error::Error;
 pub use execute::{Environment, Services, Verdict, execute};
 pub use hash::{flow_hash, symmetric_flow_hash};
 pub use program::{Limits, Program};
+pub use segment::{complete_checksum, segment};

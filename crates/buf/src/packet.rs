@@ -623,6 +623,12 @@ impl Packet {
             return false;
         }
         self.set_frame(other.frame());
+        self.copy_metadata(other);
+        true
+    }
+
+    /// Copies everything but the frame from `other`: offloads (for a frame of the same shape) and metadata.
+    pub fn copy_metadata(&mut self, other: &Self) {
         let (to, from) = (self.raw_mut(), other.raw());
         to.flags = from.flags;
         to.csum_start = from.csum_start;
@@ -641,7 +647,6 @@ impl Packet {
         to.l4_offset = from.l4_offset;
         to.mru = from.mru;
         to.recirculations = from.recirculations;
-        true
     }
 }
 
