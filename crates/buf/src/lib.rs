@@ -20,6 +20,8 @@ mod block_copy;
 mod drop_reason;
 mod packet;
 mod pool;
+pub mod receive;
+pub mod virtio;
 
 pub use block_copy::{BLOCK, Block};
 pub use drop_reason::{DropCounts, DropReason};

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The TAP behind a port: made, described and addressed by ioctl.
+
+use std::ffi::{CStr, c_int};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use portway_netwatch::{Links, Netns, NetnsId};
+use portway_vport::ops::Errno;
+
+/// Alias of every internal port's TAP: `vport-netdev` refuses such a device, as the kernel module refuses its own.
+const ALIAS: &str = "portway internal port";
+
+/// SIOCGSKNS' sibling for TAPs: the namespace that the device is in now (linux/if_tun.h).
+const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
+/// UDP segmentation, since Linux 6.2 (linux/if_tun.h).
+const TUN_F_USO: u32 = 0x20 | 0x40;
+
+/// The errno of the last failed call.
+pub(crate) fn last_errno() -> Errno {
+    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// What may change about the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Device {
+    pub(crate) ifindex: u32,
+    pub(crate) mtu: u32,
+    pub(crate) mac: [u8; 6],
+    pub(crate) is_up: bool,
+}
+
+/// A TAP; closing it deletes the device.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    file: OwnedFd,
+    /// Whether the device was found deleted from outside.
+    gone: AtomicBool,
+    /// A socket for questions in the namespace where the device was last seen.
+    control: Mutex<Control>,
+}
+
+#[derive(Debug)]
+struct Control {
+    socket: OwnedFd,
+    namespace: NetnsId,
+}
+
+impl Tap {
+    /// Makes a TAP in the calling thread's namespace, with offloads on, and brings it up. `mac` of zeros: the kernel
+    /// chooses one. EEXIST: a device has that name.
+    pub(crate) fn create(name: &CStr, mac: [u8; 6], queues: usize) -> Result<Self, Errno> {
+        let control = Mutex::new(Control::open()?);
+        let tap = Self { file: make(name, queues)?, gone: AtomicBool::new(false), control };
+        tap.offer_offloads()?;
+        let mut request = tap.named()?;
+        if mac != [0; 6] {
+            tap.set_mac(mac)?;
+        }
+        {
+            let control = tap.lock();
+            ioctl(&control.socket, libc::SIOCGIFINDEX, &mut request)?;
+            // SAFETY: the kernel has filled this member of the union.
+            let index = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
+            let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
+            links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))?;
+            ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request)?;
+            // SAFETY: as above.
+            request.ifr_ifru.ifru_flags = unsafe { request.ifr_ifru.ifru_flags } | libc::IFF_UP as i16;
+            ioctl(&control.socket, libc::SIOCSIFFLAGS, &mut request)?;
+        }
+        Ok(tap)
+    }
+
+    /// What the device is now, in whatever namespace; `None`: it has gone.
+    pub(crate) fn device(&self) -> Option<Device> {
+        let mut control = self.lock();
+        control.follow(&self.file)?;
+        let mut request = self.named().ok()?;
+        ioctl(&self.file, libc::SIOCGIFHWADDR, &mut request).ok()?;
+        // SAFETY: the kernel has filled this member of the union.
+        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+        let mac = std::array::from_fn(|index| address.sa_data[index] as u8);
+        ioctl(&control.socket, libc::SIOCGIFINDEX, &mut request).ok()?;
+        // SAFETY: as above.
+        let ifindex = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
+        ioctl(&control.socket, libc::SIOCGIFMTU, &mut request).ok()?;
+        // SAFETY: as above.
+        let mtu = unsafe { request.ifr_ifru.ifru_mtu } as u32;
+        ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request).ok()?;
+        // SAFETY: as above.
+        let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        let wanted = libc::IFF_UP | libc::IFF_RUNNING;
+        Some(Device { ifindex, mtu, mac, is_up: flags & wanted == wanted })
+    }
+
+    /// Whether the device was deleted from outside.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the device was deleted from outside. Its descriptor would poll ready for ever and keep a worker awake, so it
+    /// is replaced by one that can do nothing; the kernel takes it out of every epoll set.
+    #[cold]
+    pub(crate) fn set_gone(&self) {
+        if self.gone.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: a NUL-terminated path; the new descriptor is closed below; dup3 keeps our own number open.
+        unsafe {
+            let inert = libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+            if inert >= 0 {
+                libc::dup3(inert, self.file.as_raw_fd(), libc::O_CLOEXEC);
+                libc::close(inert);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Control> {
+        // A panic cannot leave a Control half-made: it is replaced whole.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request that names the device as it is called now.
+    fn named(&self) -> Result<libc::ifreq, Errno> {
+        let mut request = empty_request();
+        ioctl(&self.file, libc::TUNGETIFF as libc::Ioctl, &mut request)?;
+        request.ifr_ifru = empty_request().ifr_ifru;
+        Ok(request)
+    }
+
+    fn set_mac(&self, mac: [u8; 6]) -> Result<(), Errno> {
+        let mut request = self.named()?;
+        // SAFETY: an address is plain data.
+        let mut address: libc::sockaddr = unsafe { mem::zeroed() };
+        address.sa_family = libc::ARPHRD_ETHER;
+        for (to, from) in address.sa_data.iter_mut().zip(mac) {
+            *to = from as _;
+        }
+        request.ifr_ifru.ifru_hwaddr = address;
+        ioctl(&self.file, libc::SIOCSIFHWADDR, &mut request)
+    }
+
+    /// Lets the host's stack leave checksums and segmentation of TCP and UDP to whoever needs them done. IP fragmentation
+    /// of UDP (UFO) stays off: no modern receiver takes it.
+    fn offer_offloads(&self) -> Result<(), Errno> {
+        let basic = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+        let set = |offloads: libc::c_uint| {
+            // SAFETY: the argument is a number.
+            let result = unsafe {
+                libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD as libc::Ioctl, offloads as usize)
+            };
+            if result < 0 { Err(last_errno()) } else { Ok(()) }
+        };
+        set(basic | TUN_F_USO).or_else(|_| set(basic))
+    }
+}
+
+impl AsRawFd for Tap {
+    fn as_raw_fd(&self) -> c_int {
+        self.file.as_raw_fd()
+    }
+}
+
+impl Control {
+    fn open() -> Result<Self, Errno> {
+        // SAFETY: no pointers; the result is checked before it is owned.
+        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let namespace = Netns::current_id().map_err(|error| Errno(error.errno()))?;
+        Ok(Self { socket, namespace })
+    }
+
+    /// Goes to the namespace that the device is in.
+    fn follow(&mut self, tap: &OwnedFd) -> Option<()> {
+        // SAFETY: no argument; a successful result is a fresh descriptor.
+        let fd = unsafe { libc::ioctl(tap.as_raw_fd(), TUNGETDEVNETNS) };
+        if fd < 0 {
+            return None;
+        }
+        // SAFETY: as above: nobody else owns it.
+        let file = unsafe { OwnedFd::from_raw_fd(fd) };
+        let namespace = Netns::from_owned(file).ok()?;
+        if namespace.id() != self.namespace {
+            *self = namespace.run(Self::open).ok()?.ok()?;
+        }
+        Some(())
+    }
+}
+
+/// Opens the clone device and makes a TAP of it.
+fn make(name: &CStr, queues: usize) -> Result<OwnedFd, Errno> {
+    // SAFETY: a NUL-terminated path.
+    let fd =
+        unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut request = empty_request();
+    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.to_bytes()) {
+        *to = *from as _;
+    }
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
+    if queues > 1 {
+        // More queues can then be attached to the same device later.
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
+    request.ifr_ifru.ifru_flags = flags as i16;
+    ioctl(&file, libc::TUNSETIFF as libc::Ioctl, &mut request).map_err(|errno| match errno {
+        // IFF_TUN_EXCL's way to say that the name is taken.
+        Errno(libc::EBUSY) => Errno(libc::EEXIST),
+        errno => errno,
+    })?;
+    Ok(file)
+}
+
+fn empty_request() -> libc::ifreq {
+    // SAFETY: ifreq is plain data.
+    unsafe { mem::zeroed() }
+}
+
+fn ioctl(fd: &OwnedFd, number: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Errno> {
+    // SAFETY: every request used here reads and writes one ifreq, which lives through the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}

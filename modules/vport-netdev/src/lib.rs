@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The `netdev` port type: any Ethernet device of the host (veth, physical, ...), and layer-3 devices without a link layer.
+//!
+//! ```text
+//!              device's receive path
+//!                 |          |
+//!   packet socket (tap)      tcx ingress program "drop"  -> the host's stack sees nothing
+//!                 |
+//!   rx: recvmmsg into packet buffers        tx: sendmmsg from packet buffers
+//! ```
+//!
+//! A virtio-net header stands in front of each frame in both directions, so partial checksums and 64 KiB segments cross
+//! untouched. Both ways in belong to this process: when it goes, also by kill -9, the device is the host's again.
+
+mod attach;
+mod claim;
+mod overflow;
+mod port;
+mod rx;
+mod socket;
+mod tx;
+
+pub use port::NetdevPort;

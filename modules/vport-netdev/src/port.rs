@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The port type itself.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portway_buf::{Batch, PoolRef};
+use portway_netwatch::Netns;
+use portway_vport::abi::{PortInfo, TxReport, info_flags};
+use portway_vport::ops::{CreateParams, Errno, PortType};
+
+use crate::attach::{Attached, attach};
+use crate::rx::RxQueue;
+use crate::tx::TxQueue;
+
+/// OVS_VPORT_TYPE_NETDEV.
+const TYPE_NETDEV: u32 = 1;
+
+/// A device of the host as a port.
+///
+/// Receiving and sending have one thread at a time for each queue, so the locks are never waited for; they keep a caller that
+/// breaks that rule from doing harm.
+pub struct NetdevPort {
+    device: Attached,
+    rx: Mutex<RxQueue>,
+    tx: Vec<Mutex<TxQueue>>,
+    /// What the device was when it was last seen.
+    last: Mutex<PortInfo>,
+}
+
+impl fmt::Debug for NetdevPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetdevPort").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The queues hold nothing between calls that a panic could leave half-made.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PortType for NetdevPort {
+    const TYPE: u32 = TYPE_NETDEV;
+    const NAME: &'static CStr = c"netdev";
+
+    fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
+        let namespace = params.netns.map(Netns::from_borrowed).transpose();
+        let namespace = namespace.map_err(|error| Errno(error.errno()))?;
+        let device = attach(params.name, namespace.as_ref())?;
+        let mut flags = info_flags::OFFLOAD;
+        if device.layer3 {
+            flags |= info_flags::LAYER3;
+        }
+        let info = PortInfo { ifindex: device.ifindex, flags, rx_queues: 1, ..PortInfo::default() };
+        let port = Self {
+            rx: Mutex::new(RxQueue::new(device.layer3)),
+            tx: (0..params.tx_queues.max(1)).map(|_| Mutex::new(TxQueue::new())).collect(),
+            last: Mutex::new(info),
+            device,
+        };
+        // A device that went away while it was being bound is no port.
+        port.device.socket.device(port.device.ifindex).ok_or(Errno(libc::ENODEV))?;
+        Ok(port)
+    }
+
+    fn info(&self) -> PortInfo {
+        let mut last = lock(&self.last);
+        match self.device.socket.device(self.device.ifindex) {
+            Some(device) => {
+                last.mtu = device.mtu;
+                last.mac = if self.device.layer3 { [0; 6] } else { device.mac };
+                last.link_up = u8::from(device.is_up);
+            }
+            None => last.link_up = 0,
+        }
+        *last
+    }
+
+    fn rx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch) -> Result<(), Errno> {
+        lock(&self.rx).receive(&self.device.socket, pool, batch)
+    }
+
+    fn rx_fd(&self, _queue: usize) -> Option<RawFd> {
+        Some(self.device.socket.as_raw_fd())
+    }
+
+    fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+        let layer3 = self.device.layer3.then_some(self.device.ifindex);
+        let queue = &self.tx[queue % self.tx.len()];
+        lock(queue).send(&self.device.socket, layer3, pool, batch, report);
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Receiving: many frames per system call, each straight into a packet buffer.
+
+use std::mem;
+use std::os::fd::AsRawFd;
+
+use portway_buf::receive::{Choice, REST_MAX};
+use portway_buf::{BATCH_MAX, Batch, Packet, PacketKind, PoolRef, virtio};
+use portway_vport::ops::Errno;
+
+use crate::overflow::Overflow;
+use crate::socket::{PacketSocket, last_errno};
+
+/// struct tpacket_auxdata behind its cmsghdr, padded to a cmsghdr's alignment.
+const CONTROL: usize = 40;
+const AUXDATA: usize = 16;
+
+/// What one receive call hands to the kernel. The pointers in it are set anew for each call.
+struct Arrays {
+    headers: [libc::mmsghdr; BATCH_MAX],
+    pieces: [[libc::iovec; 2]; BATCH_MAX],
+    controls: [[u64; CONTROL / 8]; BATCH_MAX],
+    senders: [libc::sockaddr_ll; BATCH_MAX],
+}
+
+/// The state of a receive queue.
+pub(crate) struct RxQueue {
+    arrays: Box<Arrays>,
+    overflow: Overflow,
+    choice: Choice,
+    /// Frames longer than the switch carries that are still to be reported, one per call.
+    too_long: u32,
+    layer3: bool,
+}
+
+// SAFETY: the raw pointers in `arrays` are written before each use and mean nothing between calls.
+unsafe impl Send for RxQueue {}
+
+impl RxQueue {
+    pub(crate) fn new(layer3: bool) -> Self {
+        // SAFETY: all of it is plain data for which zeros are valid.
+        let arrays = unsafe { Box::new(mem::zeroed()) };
+        Self { arrays, overflow: Overflow::new(), choice: Choice::default(), too_long: 0, layer3 }
+    }
+
+    /// Appends what the socket has, as far as `batch` has room.
+    pub(crate) fn receive(
+        &mut self,
+        socket: &PacketSocket,
+        pool: &mut PoolRef<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Errno> {
+        loop {
+            let start = batch.len();
+            let offered = self.choice.take(pool, batch);
+            if offered == 0 {
+                break;
+            }
+            let result = self.call(socket, &mut batch[start..]);
+            let received = *result.as_ref().unwrap_or(&0);
+            give_back(pool, batch, start + received);
+            self.finish(pool, batch, start);
+            if self.choice.learn(received, offered) {
+                self.overflow.release();
+            }
+            match result {
+                Ok(received) if received == offered && !self.choice.is_large() => {}
+                Ok(_) | Err(Errno(libc::EAGAIN | libc::EINTR)) => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        match self.too_long.checked_sub(1) {
+            None => Ok(()),
+            Some(rest) => {
+                self.too_long = rest;
+                Err(Errno(libc::EMSGSIZE))
+            }
+        }
+    }
+
+    /// One recvmmsg into `packets`; afterwards `arrays` holds what became of the first of them, as many as returned.
+    fn call(&mut self, socket: &PacketSocket, packets: &mut [Packet]) -> Result<usize, Errno> {
+        let (start, large) = (self.choice.start() - virtio::HEADER_LEN, self.choice.is_large());
+        let Arrays { headers, pieces, controls, senders } = &mut *self.arrays;
+        for (index, packet) in packets.iter_mut().enumerate() {
+            let area = &mut packet.area_mut()[start..];
+            pieces[index][0] = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+            if !large {
+                pieces[index][1] =
+                    libc::iovec { iov_base: self.overflow.slot(index).cast(), iov_len: REST_MAX };
+            }
+            let header = &mut headers[index].msg_hdr;
+            header.msg_iov = pieces[index].as_mut_ptr();
+            header.msg_iovlen = if large { 1 } else { 2 };
+            header.msg_control = controls[index].as_mut_ptr().cast();
+            header.msg_controllen = CONTROL;
+            if self.layer3 {
+                header.msg_name = (&raw mut senders[index]).cast();
+                header.msg_namelen = size_of::<libc::sockaddr_ll>() as u32;
+            }
+        }
+        let (fd, count) = (socket.as_raw_fd(), packets.len() as u32);
+        // SAFETY: each header points to pieces, a control buffer and a sender of this value and to the data areas of `packets`
+        // and the overflow slots, all of the lengths given and borrowed for this call.
+        let result = unsafe {
+            libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
+        };
+        if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+    }
+
+    /// Makes packets of the buffers from `start` on that the last call filled.
+    fn finish(&mut self, pool: &mut PoolRef<'_>, batch: &mut Batch, start: usize) {
+        let (mut index, mut at) = (0, start);
+        while at < batch.len() {
+            if self.finish_one(index, pool, &mut batch[at]) {
+                at += 1;
+            } else {
+                self.too_long += 1;
+                pool.give(batch.remove(at));
+            }
+            index += 1;
+        }
+    }
+
+    /// False if the frame was longer than the switch carries.
+    #[inline]
+    fn finish_one(&mut self, index: usize, pool: &mut PoolRef<'_>, packet: &mut Packet) -> bool {
+        let message = &self.arrays.headers[index];
+        if message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 || (message.msg_len as usize) < virtio::HEADER_LEN
+        {
+            return false;
+        }
+        let (start, length) = (self.choice.start(), message.msg_len as usize - virtio::HEADER_LEN);
+        let Some(&header) = packet.area_mut()[start - virtio::HEADER_LEN..].first_chunk() else {
+            return false;
+        };
+        let rest = if self.choice.is_large() { &[] } else { self.overflow.bytes(index) };
+        if !self.choice.finish(pool, packet, length, rest) {
+            return false;
+        }
+        if self.layer3 {
+            packet.set_kind(PacketKind::Layer3(u16::from_be(self.arrays.senders[index].sll_protocol)));
+        }
+        // A header that does not fit its frame leaves the frame as it is: the kernel made both.
+        let _ = virtio::apply(&header, packet);
+        self.restore_tag(index, packet)
+    }
+
+    /// Puts a VLAN tag that the kernel keeps beside the frame back into it.
+    #[inline]
+    fn restore_tag(&self, index: usize, packet: &mut Packet) -> bool {
+        let length = self.arrays.headers[index].msg_hdr.msg_controllen;
+        if length < AUXDATA + size_of::<Auxdata>() {
+            return true;
+        }
+        let control = self.arrays.controls[index].as_ptr();
+        // SAFETY: the kernel has written a cmsghdr and one tpacket_auxdata, of which PACKET_AUXDATA is the only kind
+        // asked for, into these 40 bytes; the type has no invalid values.
+        let auxdata = unsafe { control.byte_add(AUXDATA).cast::<Auxdata>().read() };
+        if auxdata.status & TP_STATUS_VLAN_VALID == 0 || packet.len() < 12 {
+            return true;
+        }
+        let has_tpid = auxdata.status & TP_STATUS_VLAN_TPID_VALID != 0;
+        let tpid = if has_tpid { auxdata.tpid } else { libc::ETH_P_8021Q as u16 };
+        if !packet.insert_gap(12, 4) {
+            return false;
+        }
+        let frame = packet.frame_mut();
+        frame[12..14].copy_from_slice(&tpid.to_be_bytes());
+        frame[14..16].copy_from_slice(&auxdata.tci.to_be_bytes());
+        true
+    }
+}
+
+/// Gives the packets from `keep` on, which nothing was received into, back.
+fn give_back(pool: &mut PoolRef<'_>, batch: &mut Batch, keep: usize) {
+    if keep < batch.len() {
+        let mut unused: Batch = batch.drain(keep..).collect();
+        pool.give_all(&mut unused);
+    }
+}
+
+const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
+const TP_STATUS_VLAN_TPID_VALID: u32 = 1 << 6;
+
+/// struct tpacket_auxdata, linux/if_packet.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Auxdata {
+    status: u32,
+    len: u32,
+    snaplen: u32,
+    mac: u16,
+    net: u16,
+    tci: u16,
+    tpid: u16,
+}
+
+const _: () = assert!(AUXDATA + size_of::<Auxdata>() <= CONTROL);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The packet socket of a port, and the questions that are asked through it about its device.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use portway_vport::ops::Errno;
+
+/// Receive queue, in bytes of buffer memory: a TCP window of several connections fits without loss.
+const RECEIVE_BYTES: c_int = 32 << 20;
+/// Bytes in flight towards the device.
+const SEND_BYTES: c_int = 16 << 20;
+
+/// PACKET_IGNORE_OUTGOING, linux/if_packet.h: frames that the host sends through the device do not come from it.
+const PACKET_IGNORE_OUTGOING: c_int = 23;
+
+/// The errno of the last failed call.
+pub(crate) fn last_errno() -> Errno {
+    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// A packet socket bound to one device.
+#[derive(Debug)]
+pub(crate) struct PacketSocket(OwnedFd);
+
+impl PacketSocket {
+    /// A socket in the calling thread's namespace that does not receive yet.
+    pub(crate) fn open() -> Result<Self, Errno> {
+        // SAFETY: no pointers; the result is checked before it is owned.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
+        socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+        socket.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+        socket.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BYTES)?;
+        socket.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BYTES)?;
+        Ok(socket)
+    }
+
+    /// Starts to receive every frame of the device, those for other addresses too.
+    pub(crate) fn bind(&self, ifindex: u32) -> Result<(), Errno> {
+        let mut address = link_address(ifindex);
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        // SAFETY: a sockaddr_ll of that size lives through the call.
+        let result = unsafe {
+            libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32)
+        };
+        if result < 0 {
+            return Err(last_errno());
+        }
+        self.be_promiscuous(ifindex)?;
+        self.clear_error()
+    }
+
+    fn be_promiscuous(&self, ifindex: u32) -> Result<(), Errno> {
+        // SAFETY: packet_mreq is plain data.
+        let mut request: libc::packet_mreq = unsafe { mem::zeroed() };
+        request.mr_ifindex = ifindex as c_int;
+        request.mr_type = libc::PACKET_MR_PROMISC as u16;
+        self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, request)
+    }
+
+    /// A device that is down leaves an error at bind; it is a state, not a failure.
+    fn clear_error(&self) -> Result<(), Errno> {
+        let (mut error, mut length): (c_int, _) = (0, size_of::<c_int>() as u32);
+        // SAFETY: both point to live variables of the sizes given.
+        let result = unsafe {
+            let error = (&raw mut error).cast::<c_void>();
+            libc::getsockopt(self.0.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, error, &raw mut length)
+        };
+        if result < 0 || error != 0 && error != libc::ENETDOWN {
+            return Err(if result < 0 { last_errno() } else { Errno(error) });
+        }
+        Ok(())
+    }
+
+    fn set<T: Copy>(&self, level: c_int, option: c_int, value: T) -> Result<(), Errno> {
+        // SAFETY: `value` lives through the call and its size is given.
+        let result = unsafe {
+            let value = (&raw const value).cast::<c_void>();
+            libc::setsockopt(self.0.as_raw_fd(), level, option, value, size_of::<T>() as u32)
+        };
+        if result < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+
+    /// The size without the system's limit where that is allowed, else as much as it gives.
+    fn set_buffer(&self, force: c_int, ask: c_int, bytes: c_int) -> Result<(), Errno> {
+        self.set(libc::SOL_SOCKET, force, bytes).or_else(|_| self.set(libc::SOL_SOCKET, ask, bytes))
+    }
+
+    /// What the device with that index is now; `None`: it is no longer in the socket's namespace.
+    pub(crate) fn device(&self, ifindex: u32) -> Option<Device> {
+        // SAFETY: ifreq is plain data.
+        let mut request: libc::ifreq = unsafe { mem::zeroed() };
+        request.ifr_ifru.ifru_ifindex = ifindex as c_int;
+        self.ioctl(libc::SIOCGIFNAME, &mut request)?;
+        self.ioctl(libc::SIOCGIFMTU, &mut request)?;
+        // SAFETY: the kernel has filled this member of the union.
+        let mtu = unsafe { request.ifr_ifru.ifru_mtu } as u32;
+        self.ioctl(libc::SIOCGIFFLAGS, &mut request)?;
+        // SAFETY: as above.
+        let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        self.ioctl(libc::SIOCGIFHWADDR, &mut request)?;
+        // SAFETY: as above.
+        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+        let mac = std::array::from_fn(|index| address.sa_data[index] as u8);
+        let wanted = libc::IFF_UP | libc::IFF_RUNNING;
+        Some(Device { mtu, mac, is_up: flags & wanted == wanted })
+    }
+
+    fn ioctl(&self, number: libc::Ioctl, request: &mut libc::ifreq) -> Option<()> {
+        // SAFETY: these requests read and write one ifreq, which lives through the call.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), number, std::ptr::from_mut(request)) };
+        (result >= 0).then_some(())
+    }
+}
+
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> c_int {
+        self.0.as_raw_fd()
+    }
+}
+
+/// What may change about a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Device {
+    pub(crate) mtu: u32,
+    pub(crate) mac: [u8; 6],
+    pub(crate) is_up: bool,
+}
+
+/// The link-layer address that names a device.
+pub(crate) fn link_address(ifindex: u32) -> libc::sockaddr_ll {
+    // SAFETY: sockaddr_ll is plain data.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = ifindex as c_int;
+    address
+}

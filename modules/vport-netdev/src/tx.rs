@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Sending: many packets per system call, each from where it lies. The virtio-net header is written into the headroom in
+//! front of the frame.
+
+use std::mem;
+use std::os::fd::AsRawFd;
+
+use portway_buf::{BATCH_MAX, Batch, Packet, PacketKind, PoolRef, virtio};
+use portway_vport::abi::TxReport;
+use portway_vport::ops::Errno;
+
+use crate::socket::{PacketSocket, last_errno, link_address};
+
+/// What one send call hands to the kernel. The pointers in it are set anew for each call.
+struct Arrays {
+    headers: [libc::mmsghdr; BATCH_MAX],
+    pieces: [[libc::iovec; 2]; BATCH_MAX],
+    /// Virtio-net headers of packets without headroom for one.
+    apart: [[u8; virtio::HEADER_LEN]; BATCH_MAX],
+    receivers: [libc::sockaddr_ll; BATCH_MAX],
+}
+
+/// The state of a transmit queue.
+pub(crate) struct TxQueue {
+    arrays: Box<Arrays>,
+}
+
+// SAFETY: the raw pointers in `arrays` are written before each use and mean nothing between calls.
+unsafe impl Send for TxQueue {}
+
+impl TxQueue {
+    pub(crate) fn new() -> Self {
+        // SAFETY: all of it is plain data for which zeros are valid.
+        Self { arrays: unsafe { Box::new(mem::zeroed()) } }
+    }
+
+    /// Sends every packet of `batch` and gives all of them back. `layer3`: the index of a device without link layer.
+    pub(crate) fn send(
+        &mut self,
+        socket: &PacketSocket,
+        layer3: Option<u32>,
+        pool: &mut PoolRef<'_>,
+        batch: &mut Batch,
+        report: &mut TxReport,
+    ) {
+        for (index, packet) in batch.iter_mut().enumerate() {
+            self.prepare(index, packet, layer3);
+        }
+        let (total, mut next) = (batch.len(), 0);
+        while next < total {
+            match self.call(socket, next, total) {
+                Ok(sent) => {
+                    report.sent += sent as u32;
+                    report.sent_bytes += (next..next + sent).map(|index| self.frame_len(index)).sum::<u64>();
+                    next += sent;
+                }
+                Err(Errno(libc::EINTR)) => {}
+                // The queue towards the device is full, and stays so for the rest of the batch.
+                Err(Errno(libc::EAGAIN)) => {
+                    report.dropped += (total - next) as u32;
+                    break;
+                }
+                Err(Errno(libc::ENOBUFS)) => {
+                    report.dropped += 1;
+                    next += 1;
+                }
+                Err(_) => {
+                    report.errors += 1;
+                    next += 1;
+                }
+            }
+        }
+        pool.give_all(batch);
+    }
+
+    /// Points the call's entry `index` at the packet, its virtio-net header in front.
+    #[inline]
+    fn prepare(&mut self, index: usize, packet: &mut Packet, layer3: Option<u32>) {
+        let virtio = virtio::header(packet);
+        let kind = packet.kind();
+        let Arrays { headers, pieces, apart, receivers } = &mut *self.arrays;
+        let (headroom, length) = (packet.headroom(), packet.len());
+        let header = &mut headers[index].msg_hdr;
+        let piece = &mut pieces[index];
+        if headroom >= virtio::HEADER_LEN {
+            let bytes = &mut packet.area_mut()[headroom - virtio::HEADER_LEN..];
+            bytes[..virtio::HEADER_LEN].copy_from_slice(&virtio);
+            piece[0] =
+                libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: virtio::HEADER_LEN + length };
+            header.msg_iovlen = 1;
+        } else {
+            apart[index] = virtio;
+            piece[0] =
+                libc::iovec { iov_base: apart[index].as_mut_ptr().cast(), iov_len: virtio::HEADER_LEN };
+            piece[1] = libc::iovec { iov_base: packet.frame_mut().as_mut_ptr().cast(), iov_len: length };
+            header.msg_iovlen = 2;
+        }
+        header.msg_iov = piece.as_mut_ptr();
+        if let (Some(ifindex), PacketKind::Layer3(ethertype)) = (layer3, kind) {
+            receivers[index] = link_address(ifindex);
+            receivers[index].sll_protocol = ethertype.to_be();
+            header.msg_name = (&raw mut receivers[index]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_ll>() as u32;
+        }
+    }
+
+    /// Bytes of the frame at `index`, without its virtio-net header.
+    fn frame_len(&self, index: usize) -> u64 {
+        let pieces = &self.arrays.pieces[index][..self.arrays.headers[index].msg_hdr.msg_iovlen];
+        pieces.iter().map(|piece| piece.iov_len as u64).sum::<u64>() - virtio::HEADER_LEN as u64
+    }
+
+    /// Sends from entry `next` on and returns how many the kernel took; an error is that of entry `next`.
+    fn call(&mut self, socket: &PacketSocket, next: usize, total: usize) -> Result<usize, Errno> {
+        let headers = &mut self.arrays.headers[next..total];
+        // SAFETY: each header points to pieces and a receiver of this value and to the bytes of a packet that the caller
+        // holds until the call is over.
+        let result = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                headers.len() as u32,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+    }
+}
