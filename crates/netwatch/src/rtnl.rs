@@ -13,7 +13,6 @@ use crate::link::Link;
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 pub(crate) const RTM_NEWLINK: u16 = 16;
-pub(crate) const RTM_DELLINK: u16 = 17;
 pub(crate) const RTM_GETLINK: u16 = 18;
 pub(crate) const RTM_SETLINK: u16 = 19;
 
@@ -126,7 +125,7 @@ pub(crate) fn link(message: &Message<'_>) -> Option<Link> {
 fn read(link: &mut Link, kind: u16, value: &[u8]) {
     match kind {
         IFLA_ADDRESS => {
-            link.mac = value.first_chunk().copied().filter(|_| value.len() == 6).unwrap_or_default()
+            link.mac = value.first_chunk().copied().filter(|_| value.len() == 6).unwrap_or_default();
         }
         IFLA_IFNAME => link.name = text(value),
         IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
