@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Carries out one change to a packet.
 
-use portway_buf::{DropReason, Packet};
+use portway_buf::Packet;
 
+use crate::error::Failure;
 use crate::program::Edit;
 use crate::{ethernet, hash, mpls, nsh, tunnel, vlan};
 
@@ -11,7 +12,7 @@ use crate::{ethernet, hash, mpls, nsh, tunnel, vlan};
 /// # Errors
 /// Why the packet must die: the header is not there, or there is no room for another one.
 #[inline]
-pub(crate) fn apply(edit: &Edit, packet: &mut Packet) -> Result<(), DropReason> {
+pub(crate) fn apply(edit: &Edit, packet: &mut Packet, push_ethernet_fails: &mut bool) -> Result<(), Failure> {
     match edit {
         Edit::SetEthernet(rewrite) => rewrite.apply(packet),
         Edit::SetIpv4(rewrite) => rewrite.apply(packet),
@@ -30,7 +31,7 @@ pub(crate) fn apply(edit: &Edit, packet: &mut Packet) -> Result<(), DropReason> 
             tunnel::set(packet, key);
             Ok(())
         }
-        Edit::SetConntrack => Err(DropReason::ActionFailed),
+        Edit::SetConntrack => Err(Failure::Impossible),
         Edit::Hash(hash) => {
             hash::apply(packet, *hash);
             Ok(())
@@ -42,14 +43,17 @@ pub(crate) fn apply(edit: &Edit, packet: &mut Packet) -> Result<(), DropReason> 
         | Edit::PushEthernet(_)
         | Edit::PopEthernet
         | Edit::PushNsh(_)
-        | Edit::PopNsh => move_headers(edit, packet),
+        | Edit::PopNsh => move_headers(edit, packet, push_ethernet_fails),
     }
 }
 
 /// The changes that move headers: what was noted about their places is forgotten.
-fn move_headers(edit: &Edit, packet: &mut Packet) -> Result<(), DropReason> {
+fn move_headers(edit: &Edit, packet: &mut Packet, push_ethernet_fails: &mut bool) -> Result<(), Failure> {
     if packet.layers() != (0, 0) {
         packet.set_layers(0, 0);
+    }
+    if ethernet::forbids_push(edit, packet) {
+        *push_ethernet_fails = true;
     }
     match edit {
         Edit::PushVlan(tag) => vlan::push(packet, tag),
@@ -58,6 +62,7 @@ fn move_headers(edit: &Edit, packet: &mut Packet) -> Result<(), DropReason> {
             mpls::push(packet, *lse, *ethertype, *before_ethernet)
         }
         Edit::PopMpls(ethertype) => mpls::pop(packet, *ethertype),
+        Edit::PushEthernet(_) if *push_ethernet_fails => Err(Failure::WrongOrder),
         Edit::PushEthernet(header) => ethernet::push(packet, header),
         Edit::PopEthernet => ethernet::pop(packet),
         Edit::PushNsh(header) => nsh::push(packet, header),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Why an action list is refused, and with which errno the kernel refuses it.
 
+use portway_buf::DropReason;
 use portway_uapi::errno::Errno;
 
 /// A reason to refuse an action list. Offsets and limits are in the text where a person needs them.
@@ -102,6 +103,43 @@ impl Error {
             | Self::ZeroLength
             | Self::BehindDrop
             | Self::CookieTooLong(_) => Errno::EINVAL,
+        }
+    }
+}
+
+/// Why an action cannot be carried out on a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The header that it works on is not there, or not whole.
+    NoHeader,
+    /// The buffer has no room for another header.
+    NoRoom,
+    /// The packet's headers are in an order that the action cannot work on.
+    WrongOrder,
+    /// The action never works.
+    Impossible,
+    /// NSH has no number for what the packet starts with.
+    UnknownProtocol,
+}
+
+impl Failure {
+    /// The errno with which the kernel's action fails.
+    pub(crate) const fn errno(self) -> Errno {
+        match self {
+            Self::NoHeader | Self::NoRoom => Errno::ENOMEM,
+            Self::WrongOrder => Errno::EPROTO,
+            Self::Impossible => Errno::EINVAL,
+            Self::UnknownProtocol => Errno::EAFNOSUPPORT,
+        }
+    }
+
+    /// Under which reason the packet is counted.
+    pub(crate) const fn reason(self) -> DropReason {
+        match self {
+            Self::NoRoom => DropReason::NoBuffer,
+            Self::NoHeader | Self::WrongOrder | Self::Impossible | Self::UnknownProtocol => {
+                DropReason::ActionFailed
+            }
         }
     }
 }

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use portway_buf::{DropCounts, DropReason, Packet, Pool};
 use portway_flow::Userspace;
+use portway_uapi::errno::Errno;
 
 use crate::effect::{Effect, Effects};
-use crate::program::{Op, Program};
+use crate::error::Failure;
+use crate::headers::VLAN_LEN;
+use crate::program::{Edit, Op, Program};
 use crate::segment::{passes_through, segment};
 use crate::ttl::{self, Ttl};
 use crate::{check_packet_length, edit, truncate, vlan};
@@ -45,8 +48,6 @@ pub struct Environment<'a> {
     pub services: &'a mut dyn Services,
     /// How often one packet may be recirculated.
     pub recirculation_limit: u16,
-    /// The packet came by OVS_PACKET_CMD_EXECUTE: the kernel then has its outer VLAN tag in the frame, and lengths count it.
-    pub outer_tag_counts: bool,
 }
 
 /// What actions leave for the actions behind them in the same list. A list within a list starts with a copy.
@@ -56,32 +57,40 @@ struct State {
     cut_len: u32,
     /// Probability of the innermost sample action, in 2^-32.
     probability: u32,
-    /// Whether lengths count the outer VLAN tag: not if it came from a port or from push_vlan.
-    outer_tag_counts: bool,
+    /// Whether push_eth fails; see [`ethernet::forbids_push`].
+    push_ethernet_fails: bool,
 }
 
 /// What to do after a step.
 enum Flow {
     /// The packet is still here: go on at this step.
     Next(Packet, usize),
-    /// The packet has gone.
+    /// The packet has gone, as it should.
     Gone,
 }
 
 /// Runs `program` on `packet`.
+///
+/// # Errors
+/// The errno with which the kernel answers OVS_PACKET_CMD_EXECUTE when an action cannot be carried out. The packet has been dropped
+/// and counted, and effects before that action stand; with a packet from a port there is nothing else to do about it.
 #[inline]
-pub fn execute(program: &Program, mut packet: Packet, environment: &mut Environment<'_>) {
+pub fn execute(
+    program: &Program,
+    mut packet: Packet,
+    environment: &mut Environment<'_>,
+) -> Result<(), Errno> {
     let effects_before = environment.effects.len();
-    let mut state =
-        State { cut_len: 0, probability: u32::MAX, outer_tag_counts: environment.outer_tag_counts };
+    let mut state = State { cut_len: 0, probability: u32::MAX, push_ethernet_fails: false };
     if packet.extension().is_some_and(|extension| extension.cut_len != 0) {
         state.cut_len = std::mem::take(&mut packet.extension_mut().cut_len);
     }
     let mut run = Run { ops: program.ops(), dropped: false, environment };
-    run.list(0..program.ops().len(), packet, state);
+    let done = run.list(0..program.ops().len(), packet, state);
     if !run.dropped && run.environment.effects.len() == effects_before {
         run.environment.drops.add(DropReason::FlowDrop, 1);
     }
+    done.map_err(Failure::errno)
 }
 
 struct Run<'p, 'e, 'x> {
@@ -91,42 +100,44 @@ struct Run<'p, 'e, 'x> {
 }
 
 impl Run<'_, '_, '_> {
-    fn list(&mut self, steps: Range<usize>, mut packet: Packet, mut state: State) {
+    fn list(&mut self, steps: Range<usize>, mut packet: Packet, mut state: State) -> Result<(), Failure> {
         let mut at = steps.start;
         while at < steps.end {
-            match self.step(at, packet, &mut state) {
+            match self.step(at, packet, &mut state)? {
                 Flow::Next(kept, next) => (packet, at) = (kept, next),
-                Flow::Gone => return,
+                Flow::Gone => return Ok(()),
             }
         }
         self.environment.pool.give(packet);
+        Ok(())
     }
 
-    fn step(&mut self, at: usize, mut packet: Packet, state: &mut State) -> Flow {
+    fn step(&mut self, at: usize, packet: Packet, state: &mut State) -> Result<Flow, Failure> {
         let ops = self.ops;
         let next = at + 1;
         match &ops[at] {
-            Op::Edit(edit) => {
-                if let Err(reason) = edit::apply(edit, &mut packet) {
-                    return self.drop(packet, reason);
-                }
-                if moves_vlan(edit) {
-                    state.outer_tag_counts = false;
-                }
-                Flow::Next(packet, next)
-            }
+            Op::Edit(edit) => self.edit(edit, packet, next, state),
             Op::Output { port, last } => {
                 let cut = std::mem::take(&mut state.cut_len);
                 let port = *port;
-                self.hand_on(packet, *last, next, |run, packet| run.output(port, packet, cut))
+                self.hand_on(packet, *last, next, |run, packet| {
+                    run.output(port, packet, cut);
+                    Ok(())
+                })
             }
             Op::Upcall { userspace, last } => {
                 let cut = std::mem::take(&mut state.cut_len);
-                self.hand_on(packet, *last, next, |run, packet| run.upcall(userspace, packet, cut))
+                self.hand_on(packet, *last, next, |run, packet| {
+                    run.upcall(userspace, packet, cut);
+                    Ok(())
+                })
             }
             Op::Recirculate { id, last } => {
                 let (id, cut) = (*id, state.cut_len);
-                self.hand_on(packet, *last, next, |run, packet| run.recirculate(id, packet, cut))
+                self.hand_on(packet, *last, next, |run, packet| {
+                    run.recirculate(id, packet, cut);
+                    Ok(())
+                })
             }
             Op::Psample { group, cookie, last } => {
                 let cut_len = std::mem::take(&mut state.cut_len);
@@ -139,25 +150,26 @@ impl Run<'_, '_, '_> {
                         probability,
                         cut_len,
                     });
+                    Ok(())
                 })
             }
             Op::Truncate { len_max } => {
-                let len = counted_len(&packet, *state);
+                let len = counted_len(&packet);
                 let len_max = *len_max as usize;
                 if len > len_max {
                     state.cut_len = (len - len_max) as u32;
                 }
-                Flow::Next(packet, next)
+                Ok(Flow::Next(packet, next))
             }
             Op::Meter { id } => {
-                let len = counted_len(&packet, *state);
+                let len = counted_len(&packet);
                 match self.environment.services.meter(*id, len) {
-                    Verdict::Pass => Flow::Next(packet, next),
-                    Verdict::Drop => self.drop(packet, DropReason::Meter),
+                    Verdict::Pass => Ok(Flow::Next(packet, next)),
+                    Verdict::Drop => Ok(self.drop(packet, DropReason::Meter)),
                 }
             }
-            Op::Drop { code: 0 } => self.drop(packet, DropReason::ActionDrop),
-            Op::Drop { .. } => self.drop(packet, DropReason::ActionError),
+            Op::Drop { code: 0 } => Ok(self.drop(packet, DropReason::ActionDrop)),
+            Op::Drop { .. } => Ok(self.drop(packet, DropReason::ActionError)),
             Op::Clone { .. } | Op::Sample { .. } | Op::CheckLength { .. } | Op::DecTtl { .. } => {
                 self.branch(at, packet, *state)
             }
@@ -165,7 +177,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// The steps that have lists of their own.
-    fn branch(&mut self, at: usize, mut packet: Packet, state: State) -> Flow {
+    fn branch(&mut self, at: usize, mut packet: Packet, state: State) -> Result<Flow, Failure> {
         let ops = self.ops;
         let body = at + 1;
         match &ops[at] {
@@ -181,7 +193,7 @@ impl Run<'_, '_, '_> {
                     some => self.environment.services.random() <= some,
                 };
                 if !chosen {
-                    return Flow::Next(packet, end);
+                    return Ok(Flow::Next(packet, end));
                 }
                 let state = State { probability: *probability, ..state };
                 self.hand_on(packet, *last, end, |run, packet| run.list(body..end, packet, state))
@@ -189,20 +201,17 @@ impl Run<'_, '_, '_> {
             Op::CheckLength { len, greater, less_or_equal, last } => {
                 let middle = body + *greater as usize;
                 let end = middle + *less_or_equal as usize;
-                let is_greater = check_packet_length::is_greater(&packet, counted_len(&packet, state), *len);
+                let is_greater = check_packet_length::is_greater(&packet, counted_len(&packet), *len);
                 let chosen = if is_greater { body..middle } else { middle..end };
                 self.hand_on(packet, *last, end, |run, packet| run.list(chosen, packet, state))
             }
             Op::DecTtl { body: len } => {
                 let end = body + *len as usize;
                 match ttl::decrement(&mut packet) {
-                    Ok(Ttl::Alive) => Flow::Next(packet, end),
-                    Ok(Ttl::Expired) if body == end => self.drop(packet, DropReason::TtlExpired),
-                    Ok(Ttl::Expired) => {
-                        self.list(body..end, packet, state);
-                        Flow::Gone
-                    }
-                    Err(reason) => self.drop(packet, reason),
+                    Ok(Ttl::Alive) => Ok(Flow::Next(packet, end)),
+                    Ok(Ttl::Expired) if body == end => Ok(self.drop(packet, DropReason::TtlExpired)),
+                    Ok(Ttl::Expired) => self.list(body..end, packet, state).map(|()| Flow::Gone),
+                    Err(failure) => Err(self.fail(packet, failure)),
                 }
             }
             Op::Edit(_)
@@ -212,34 +221,55 @@ impl Run<'_, '_, '_> {
             | Op::Truncate { .. }
             | Op::Meter { .. }
             | Op::Drop { .. }
-            | Op::Psample { .. } => Flow::Next(packet, body),
+            | Op::Psample { .. } => Ok(Flow::Next(packet, body)),
         }
     }
 
-    /// Gives the packet, or a copy if it is still needed, to `take`.
+    fn edit(
+        &mut self,
+        edit: &Edit,
+        mut packet: Packet,
+        next: usize,
+        state: &mut State,
+    ) -> Result<Flow, Failure> {
+        match edit::apply(edit, &mut packet, &mut state.push_ethernet_fails) {
+            Ok(()) => Ok(Flow::Next(packet, next)),
+            Err(failure) => Err(self.fail(packet, failure)),
+        }
+    }
+
+    /// Gives the packet, or a copy if it is still needed, to `take`. A list that fails ends the list around it, as in the kernel.
     #[inline]
     fn hand_on(
         &mut self,
         packet: Packet,
         last: bool,
         next: usize,
-        take: impl FnOnce(&mut Self, Packet),
-    ) -> Flow {
+        take: impl FnOnce(&mut Self, Packet) -> Result<(), Failure>,
+    ) -> Result<Flow, Failure> {
         if last {
-            take(self, packet);
-            return Flow::Gone;
+            return take(self, packet).map(|()| Flow::Gone);
         }
         match self.environment.pool.duplicate(&packet) {
-            Some(copy) => take(self, copy),
-            None => self.count(DropReason::NoBuffer),
+            Some(copy) => match take(self, copy) {
+                Ok(()) => Ok(Flow::Next(packet, next)),
+                Err(failure) => Err(self.fail(packet, failure)),
+            },
+            None => {
+                self.count(DropReason::NoBuffer);
+                Ok(Flow::Next(packet, next))
+            }
         }
-        Flow::Next(packet, next)
     }
 
     #[inline]
     fn output(&mut self, port: u32, mut packet: Packet, cut_len: u32) {
         if cut_len > 0 {
             truncate::apply(&mut packet, cut_len);
+            if truncate::spoils_segmentation(&packet) {
+                self.drop(packet, DropReason::SegmentFailed);
+                return;
+            }
         }
         if !packet.is_plain() && !passes_through(&packet) {
             self.output_segments(port, packet);
@@ -277,6 +307,12 @@ impl Run<'_, '_, '_> {
     }
 
     #[cold]
+    fn fail(&mut self, packet: Packet, failure: Failure) -> Failure {
+        self.drop(packet, failure.reason());
+        failure
+    }
+
+    #[cold]
     fn drop(&mut self, packet: Packet, reason: DropReason) -> Flow {
         self.environment.pool.give(packet);
         self.count(reason);
@@ -289,13 +325,8 @@ impl Run<'_, '_, '_> {
     }
 }
 
-/// Whether the change decides anew which tag is the outer one.
-fn moves_vlan(edit: &crate::program::Edit) -> bool {
-    matches!(edit, crate::program::Edit::PushVlan(_) | crate::program::Edit::PopVlan)
-}
-
-/// The packet's length as the kernel counts it: without the outer VLAN tag that it keeps beside the frame.
-fn counted_len(packet: &Packet, state: State) -> usize {
-    let beside = !state.outer_tag_counts && vlan::is_tagged(packet);
-    packet.len() - if beside { crate::headers::VLAN_LEN } else { 0 }
+/// The packet's length as the kernel counts it: without the outer VLAN tag, which it keeps beside the frame.
+#[inline]
+fn counted_len(packet: &Packet) -> usize {
+    packet.len() - if vlan::is_tagged(packet) { VLAN_LEN } else { 0 }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! push_mpls, add_mpls, pop_mpls and set(mpls) (RFC 3032).
 
-use portway_buf::{DropReason, Packet, PacketKind};
+use portway_buf::{Packet, PacketKind};
 use portway_wire::ethernet::ethertype;
 
+use crate::error::Failure;
 use crate::headers::{ETH_TYPE_AT, VLAN_LEN, is_mpls, link, put16};
 
 /// Bytes of a label stack entry.
@@ -15,14 +16,14 @@ pub(crate) fn push(
     lse: u32,
     ethertype: u16,
     before_ethernet: bool,
-) -> Result<(), DropReason> {
-    let link = link(packet).ok_or(DropReason::ActionFailed)?;
+) -> Result<(), Failure> {
+    let link = link(packet).ok_or(Failure::NoHeader)?;
     let at = if before_ethernet { 0 } else { link.l3 };
     if at > packet.len() {
-        return Err(DropReason::ActionFailed);
+        return Err(Failure::NoHeader);
     }
     if !packet.insert_gap(at, LSE_LEN) {
-        return Err(DropReason::NoBuffer);
+        return Err(Failure::NoRoom);
     }
     let kind = packet.kind();
     let frame = packet.frame_mut();
@@ -38,10 +39,10 @@ pub(crate) fn push(
 }
 
 /// Removes the outermost label stack entry; a packet without one stays as it is. `ethertype` is that of what follows.
-pub(crate) fn pop(packet: &mut Packet, ethertype: u16) -> Result<(), DropReason> {
+pub(crate) fn pop(packet: &mut Packet, ethertype: u16) -> Result<(), Failure> {
     let Some(link) = link(packet).filter(|link| is_mpls(link.ethertype)) else { return Ok(()) };
     if !packet.remove_at(link.l3, LSE_LEN) {
-        return Err(DropReason::ActionFailed);
+        return Err(Failure::NoHeader);
     }
     match packet.kind() {
         PacketKind::Ethernet => put16(packet.frame_mut(), link.l3 - 2, ethertype),
@@ -52,13 +53,13 @@ pub(crate) fn pop(packet: &mut Packet, ethertype: u16) -> Result<(), DropReason>
 }
 
 /// Writes bits of the outermost label stack entry.
-pub(crate) fn set(packet: &mut Packet, value: u32, mask: u32) -> Result<(), DropReason> {
-    let link = link(packet).filter(|link| is_mpls(link.ethertype)).ok_or(DropReason::ActionFailed)?;
+pub(crate) fn set(packet: &mut Packet, value: u32, mask: u32) -> Result<(), Failure> {
+    let link = link(packet).filter(|link| is_mpls(link.ethertype)).ok_or(Failure::Impossible)?;
     let lse = packet
         .frame_mut()
         .get_mut(link.l3..)
         .and_then(<[u8]>::first_chunk_mut::<LSE_LEN>)
-        .ok_or(DropReason::ActionFailed)?;
+        .ok_or(Failure::NoHeader)?;
     *lse = ((u32::from_be_bytes(*lse) & !mask) | value).to_be_bytes();
     Ok(())
 }

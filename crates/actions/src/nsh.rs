@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! push_nsh and pop_nsh (RFC 8300).
 
-use portway_buf::{DropReason, Packet, PacketKind};
+use portway_buf::{Packet, PacketKind};
 use portway_flow::PushNsh;
 use portway_wire::ethernet::ethertype;
 use portway_wire::nsh::{BASE_LEN, md_type, np};
 
+use crate::error::Failure;
 use crate::headers::be16;
 
 /// Where the next protocol is.
@@ -63,30 +64,30 @@ pub(crate) fn header_bytes(header: &PushNsh) -> Option<Box<[u8]>> {
 }
 
 /// Puts the header before the packet; its next protocol says what the packet starts with.
-pub(crate) fn push(packet: &mut Packet, header: &[u8]) -> Result<(), DropReason> {
+pub(crate) fn push(packet: &mut Packet, header: &[u8]) -> Result<(), Failure> {
     let next = match packet.kind() {
         PacketKind::Ethernet => np::ETHERNET,
-        PacketKind::Layer3(ethertype) => protocol_of(ethertype).ok_or(DropReason::ActionFailed)?,
+        PacketKind::Layer3(ethertype) => protocol_of(ethertype).ok_or(Failure::UnknownProtocol)?,
     };
     if !packet.push_front(header.len()) {
-        return Err(DropReason::NoBuffer);
+        return Err(Failure::NoRoom);
     }
     let frame = packet.frame_mut();
     frame[..header.len()].copy_from_slice(header);
-    *frame.get_mut(NP_AT).ok_or(DropReason::ActionFailed)? = next;
+    *frame.get_mut(NP_AT).ok_or(Failure::NoHeader)? = next;
     packet.set_kind(PacketKind::Layer3(ethertype::NSH));
     Ok(())
 }
 
 /// Takes the header away.
-pub(crate) fn pop(packet: &mut Packet) -> Result<(), DropReason> {
+pub(crate) fn pop(packet: &mut Packet) -> Result<(), Failure> {
     if packet.kind() != PacketKind::Layer3(ethertype::NSH) || packet.len() < BASE_LEN {
-        return Err(DropReason::ActionFailed);
+        return Err(Failure::NoHeader);
     }
     let words = be16(packet.frame(), 0).map_or(0, |first| usize::from(first & 0x3f));
-    let inner = ethertype_of(packet.frame()[NP_AT]).ok_or(DropReason::ActionFailed)?;
+    let inner = ethertype_of(packet.frame()[NP_AT]).ok_or(Failure::UnknownProtocol)?;
     if words * 4 < BASE_LEN || !packet.pull_front(words * 4) {
-        return Err(DropReason::ActionFailed);
+        return Err(Failure::NoHeader);
     }
     packet.set_kind(match inner {
         ethertype::TEB => PacketKind::Ethernet,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! set(eth): the two Ethernet addresses.
 
-use portway_buf::{DropReason, Packet};
+use portway_buf::Packet;
 use portway_flow::MacAddr;
 use portway_flow::Masked;
 
 use crate::compile::check_bits;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 
 /// Both addresses as they stand in the header: destination, then source.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +28,8 @@ impl EthernetRewrite {
     }
 
     #[inline]
-    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), DropReason> {
-        let addresses = packet.frame_mut().first_chunk_mut::<12>().ok_or(DropReason::ActionFailed)?;
+    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
+        let addresses = packet.frame_mut().first_chunk_mut::<12>().ok_or(Failure::NoHeader)?;
         for (byte, (value, keep)) in addresses.iter_mut().zip(self.value.iter().zip(&self.keep)) {
             *byte = (*byte & keep) | value;
         }

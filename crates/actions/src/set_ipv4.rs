@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! set(ipv4): addresses, type of service and time to live, with the checksums of IPv4, TCP and UDP.
 
-use portway_buf::{DropReason, Packet};
+use portway_buf::Packet;
 use portway_flow::{Ipv4Fields, Masked};
 use portway_wire::checksum::{update16, update32};
 use portway_wire::ethernet::ethertype;
@@ -9,7 +9,7 @@ use portway_wire::{ip_proto, ipv4};
 
 use crate::checksum::{Address, Summed, address_changed};
 use crate::compile::check_bits;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers::{be16, ipv4_transport, network, put16};
 
 const CHECKSUM_AT: usize = 10;
@@ -57,8 +57,8 @@ impl Ipv4Rewrite {
         })
     }
 
-    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), DropReason> {
-        let l3 = network(packet, ethertype::IPV4, ipv4::MIN_LEN).ok_or(DropReason::ActionFailed)?;
+    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
+        let l3 = network(packet, ethertype::IPV4, ipv4::MIN_LEN).ok_or(Failure::NoHeader)?;
         set_address(packet, l3, SRC_AT, self.src, self.src_mask);
         set_address(packet, l3, DST_AT, self.dst, self.dst_mask);
         let header = &mut packet.frame_mut()[l3..l3 + ipv4::MIN_LEN];

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! set(ipv6): addresses, traffic class, flow label and hop limit, with the checksums of TCP, UDP and ICMPv6.
 
-use portway_buf::{DropReason, Packet};
+use portway_buf::Packet;
 use portway_flow::{Ipv6Fields, Masked};
 use portway_wire::ethernet::ethertype;
 use portway_wire::{ip_proto, ipv6};
 
 use crate::checksum::{Address, Summed, address_changed};
 use crate::compile::check_bits;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers::{ipv6_is_routed, ipv6_transport, network};
 
 const HOP_LIMIT_AT: usize = 7;
@@ -74,8 +74,8 @@ impl Ipv6Rewrite {
         })
     }
 
-    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), DropReason> {
-        let l3 = network(packet, ethertype::IPV6, ipv6::LEN).ok_or(DropReason::ActionFailed)?;
+    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
+        let l3 = network(packet, ethertype::IPV6, ipv6::LEN).ok_or(Failure::NoHeader)?;
         if self.src_mask != 0 {
             set_address(packet, l3, SRC_AT, self.src, self.src_mask, false);
         }

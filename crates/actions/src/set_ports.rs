@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! set(tcp), set(udp), set(sctp): the ports, with the checksum of the header that holds them.
 
-use portway_buf::{DropReason, Packet};
+use portway_buf::Packet;
 use portway_flow::{Masked, Ports};
 use portway_wire::checksum::{nonzero, sctp, update16};
 use portway_wire::ethernet::ethertype;
@@ -9,7 +9,7 @@ use portway_wire::{ip_proto, ipv4, ipv6};
 
 use crate::checksum::{Coverage, coverage};
 use crate::compile::check_bits;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers::{be16, ipv4_transport, ipv6_transport, link, put16};
 
 /// A protocol with ports that can be written.
@@ -58,8 +58,8 @@ impl PortsRewrite {
         Ok(rewrite)
     }
 
-    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), DropReason> {
-        let l4 = self.locate(packet).ok_or(DropReason::ActionFailed)?;
+    pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
+        let l4 = self.locate(packet).ok_or(Failure::NoHeader)?;
         match self.transport {
             Transport::Tcp => match coverage(packet, l4) {
                 Coverage::Whole => self.write_summed(&mut packet.frame_mut()[l4..], 16),

@@ -19,5 +19,11 @@ pub(crate) fn apply(packet: &mut Packet, cut: u32) {
     let Offload { partial_csum, gso } = packet.offload();
     let kept =
         partial_csum.filter(|&(start, offset)| usize::from(start) + usize::from(offset) + 2 <= packet.len());
-    packet.set_offload(Offload { partial_csum: kept, gso: gso.filter(|_| kept.is_some()) });
+    packet.set_offload(Offload { partial_csum: kept, gso });
+}
+
+/// Whether so much of a super-packet is gone that it is not even one segment: the kernel fails to segment it and drops it.
+pub(crate) fn spoils_segmentation(packet: &Packet) -> bool {
+    let Offload { partial_csum, gso: Some(gso) } = packet.offload() else { return false };
+    partial_csum.is_none_or(|(l4, _)| packet.len() <= usize::from(l4) + usize::from(gso.size))
 }

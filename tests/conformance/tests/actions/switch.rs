@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A datapath of the least kind: ports that are names, flows in a list, and the real crates for keys and actions.
+
+use std::collections::BTreeMap;
+
+use portway_actions::{Effect, Effects, Environment, Limits, Program, Services, Verdict, execute, segment};
+use portway_buf::{DropCounts, Packet, Pool};
+use portway_conformance::hex_of_bytes;
+use portway_flow::{FlowKey, FlowMask};
+use portway_uapi::errno::Errno;
+
+/// What came out, as the recordings have it: frames per tap, and upcalls per socket.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) out: BTreeMap<String, Vec<String>>,
+    pub(crate) upcalls: BTreeMap<String, Vec<Upcall>>,
+}
+
+/// The parts of an upcall that actions decide.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Upcall {
+    pub(crate) cmd: &'static str,
+    pub(crate) packet: String,
+    pub(crate) userdata: Option<String>,
+    pub(crate) len: Option<u64>,
+    pub(crate) recirc_id: u32,
+}
+
+struct Flow {
+    key: FlowKey,
+    mask: FlowMask,
+    program: Program,
+}
+
+/// A port: the tap behind it, and the socket that gets its misses.
+#[derive(Clone, Default)]
+pub(crate) struct Port {
+    pub(crate) tap: String,
+    pub(crate) socket: String,
+}
+
+#[derive(Default)]
+pub(crate) struct Switch {
+    pub(crate) ports: BTreeMap<u32, Port>,
+    pub(crate) sockets: Vec<String>,
+    flows: Vec<Flow>,
+    pool: Pool,
+    pub(crate) drops: DropCounts,
+}
+
+/// The recordings sample always or never, and their meters do not exist.
+struct Fixed;
+
+impl Services for Fixed {
+    fn random(&mut self) -> u32 {
+        0x8000_0000
+    }
+
+    fn meter(&mut self, _id: u32, _packet_len: usize) -> Verdict {
+        Verdict::Pass
+    }
+}
+
+/// Enough for every recording that is not a loop.
+const RECIRCULATIONS_MAX: u16 = 16;
+
+impl Switch {
+    /// The number of an upcall socket.
+    pub(crate) fn pid(&mut self, name: &str) -> u32 {
+        let at = self.sockets.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.sockets.push(name.to_owned());
+            self.sockets.len() - 1
+        });
+        at as u32 + 1
+    }
+
+    pub(crate) fn add_flow(&mut self, key: &FlowKey, mask: FlowMask, program: Program) {
+        let key = mask.apply(key);
+        self.delete_flow(&key);
+        self.flows.push(Flow { key, mask, program });
+    }
+
+    /// Deletes the flow that has `key` under its own mask; all of them if there is none.
+    pub(crate) fn delete_flow(&mut self, key: &FlowKey) {
+        self.flows.retain(|flow| flow.mask.apply(key) != flow.key);
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.flows.clear();
+    }
+
+    /// A packet comes from a port.
+    pub(crate) fn receive(&mut self, packet: Packet) -> Seen {
+        let mut seen = Seen::default();
+        let mut waiting = vec![packet];
+        while let Some(mut packet) = waiting.pop() {
+            let Ok(key) = portway_flow::extract(&mut packet) else { continue };
+            let Some(at) = self.flows.iter().position(|flow| flow.mask.matches(&key, &flow.key)) else {
+                self.miss(packet, &mut seen);
+                continue;
+            };
+            let program = self.flows[at].program.clone();
+            let _ = self.run(&program, packet, &mut seen, &mut waiting);
+        }
+        seen
+    }
+
+    /// OVS_PACKET_CMD_EXECUTE.
+    pub(crate) fn execute(&mut self, program: &Program, packet: Packet) -> (Seen, Result<(), Errno>) {
+        let mut seen = Seen::default();
+        let mut waiting = Vec::new();
+        let done = self.run(program, packet, &mut seen, &mut waiting);
+        for packet in waiting {
+            let later = self.receive(packet);
+            for (tap, frames) in later.out {
+                seen.out.entry(tap).or_default().extend(frames);
+            }
+            for (socket, upcalls) in later.upcalls {
+                seen.upcalls.entry(socket).or_default().extend(upcalls);
+            }
+        }
+        (seen, done)
+    }
+
+    fn run(
+        &mut self,
+        program: &Program,
+        packet: Packet,
+        seen: &mut Seen,
+        waiting: &mut Vec<Packet>,
+    ) -> Result<(), Errno> {
+        let mut effects = Effects::default();
+        let done = execute(
+            program,
+            packet,
+            &mut Environment {
+                pool: &mut self.pool,
+                effects: &mut effects,
+                drops: &mut self.drops,
+                services: &mut Fixed,
+                recirculation_limit: RECIRCULATIONS_MAX,
+            },
+        );
+        for effect in effects.drain() {
+            match effect {
+                Effect::Output { port, packet } => self.output(port, &packet, seen),
+                Effect::Recirculate { packet } => waiting.insert(0, packet),
+                Effect::Upcall { packet, userspace, cut_len } => {
+                    let socket = self.sockets.get(userspace.pid as usize - 1).cloned();
+                    let userdata = userspace.userdata.as_deref().map(hex_of_bytes);
+                    if let Some(socket) = socket {
+                        self.upcall("ACTION", socket, packet, userdata, cut_len as usize, seen);
+                    }
+                }
+                Effect::Psample { .. } => {}
+            }
+        }
+        done
+    }
+
+    fn output(&self, port: u32, packet: &Packet, seen: &mut Seen) {
+        let Some(port) = self.ports.get(&port) else { return };
+        if packet.kind() == portway_buf::PacketKind::Ethernet {
+            seen.out.entry(port.tap.clone()).or_default().push(hex_of_bytes(packet.frame()));
+        }
+    }
+
+    fn miss(&mut self, packet: Packet, seen: &mut Seen) {
+        if let Some(port) = self.ports.get(&packet.in_port()) {
+            let socket = port.socket.clone();
+            self.upcall("MISS", socket, packet, None, 0, seen);
+        }
+    }
+
+    fn upcall(
+        &mut self,
+        cmd: &'static str,
+        socket: String,
+        packet: Packet,
+        userdata: Option<String>,
+        cut_len: usize,
+        seen: &mut Seen,
+    ) {
+        let list = seen.upcalls.entry(socket).or_default();
+        let _ = segment(packet, &mut self.pool, &mut |packet| {
+            let len = packet.len();
+            list.push(Upcall {
+                cmd,
+                packet: hex_of_bytes(&packet.frame()[..len.saturating_sub(cut_len)]),
+                userdata: userdata.clone(),
+                len: (cut_len > 0).then_some(len as u64),
+                recirc_id: packet.recirc_id(),
+            });
+        });
+    }
+}
+
+pub(crate) fn compile(
+    actions: &[portway_flow::Action],
+    key: &FlowKey,
+    mask: &FlowMask,
+) -> Result<Program, portway_actions::Error> {
+    Program::compile(actions, key, mask, &Limits::default())
+}
