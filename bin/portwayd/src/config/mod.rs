@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The config file: bridges and their ports, in TOML. Strict: what is not understood is an error that names the
+//! line, what is wrong with it, and the remedy. All errors are told at once.
+
+mod names;
+mod problem;
+mod read;
+mod section;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use names::name_fault;
+pub(crate) use problem::ConfigError;
+pub(crate) use read::parse;
+
+use std::path::Path;
+
+use portway_api::{BridgeSpec, PortSpec, Vlans};
+
+/// What the daemon is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Threads that forward packets; absent: one for each CPU the process may use.
+    pub(crate) workers: Option<usize>,
+    /// What is logged, as `--log` takes it.
+    pub(crate) log: Option<String>,
+    pub(crate) bridges: Vec<BridgeConfig>,
+}
+
+/// A bridge and its ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BridgeConfig {
+    pub(crate) spec: BridgeSpec,
+    /// How the bridge's own port takes part in VLANs.
+    pub(crate) own_vlans: Vlans,
+    pub(crate) ports: Vec<PortSpec>,
+}
+
+impl Config {
+    /// Reads a config file.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let bytes =
+            std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+            problem::not_utf8(path, &text)
+        })?;
+        parse(path, &text)
+    }
+}
