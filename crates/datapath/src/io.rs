@@ -196,9 +196,9 @@ impl Io {
             drops: &mut self.drops,
             services: &mut self.services,
             recirculation_limit: RECIRCULATIONS_MAX,
-            outer_tag_counts: false,
         };
-        execute(program, packet, &mut environment);
+        // A failure is counted as a drop already; a packet from a port has nobody to tell it to.
+        let _ = execute(program, packet, &mut environment);
         for effect in effects.drain() {
             self.carry_out(site, program, effect);
         }
