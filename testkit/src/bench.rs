@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use portway_datapath::{
-    Datapath, DatapathRequest, Error, Flow, FlowParts, FlowRequest, Netns, PortRequest, Switch, SwitchConfig, Upcall,
-    Worker,
+    Datapath, DatapathRequest, Error, Flow, FlowParts, FlowRequest, Netns, PortRequest, Switch, SwitchConfig,
+    Upcall, Worker,
 };
 use portway_flow::{Action, FlowKey, FlowMask};
 use portway_vport::{PortName, Registry, Vport};

@@ -87,7 +87,8 @@ impl Frame {
         ip.extend([0, 1, 0, 0, 64, 17, 0, 0]);
         ip.extend(self.ip_src.octets());
         ip.extend(self.ip_dst.octets());
-        let sum = ip.chunks(2).fold(0u32, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        let sum =
+            ip.chunks(2).fold(0u32, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
         let sum = (sum & 0xffff) + (sum >> 16);
         let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
         ip[10..12].copy_from_slice(&checksum.to_be_bytes());

@@ -14,6 +14,6 @@ mod dummy;
 mod frame;
 
 pub use bench::Bench;
-pub use dummy::{DummyPort, TYPE_DUMMY, Wire};
 pub use dummy::MODULE as DUMMY_MODULE;
+pub use dummy::{DummyPort, TYPE_DUMMY, Wire};
 pub use frame::Frame;

@@ -274,9 +274,8 @@ impl Switch {
         let entry = writer.datapaths.get_mut(&datapath.id()).ok_or_else(|| gone(datapath))?;
         let same_identity = parts.ufid.is_some_and(|ufid| entry.ufids.contains_key(&ufid));
         let masked = parts.mask.apply(&parts.key);
-        let twin = datapath.find_flow_with(&masked, |flow| {
-            *flow.mask() == parts.mask && *flow.key() == masked
-        });
+        let twin =
+            datapath.find_flow_with(&masked, |flow| *flow.mask() == parts.mask && *flow.key() == masked);
         if same_identity || twin.is_some() {
             return Err(Error::FlowExists);
         }
@@ -303,7 +302,12 @@ impl Switch {
     ///
     /// # Errors
     /// [`Error::Actions`], [`Error::NoSuchFlow`].
-    pub fn flow_set_actions(&self, datapath: &Arc<Datapath>, flow: &Arc<Flow>, actions: &[Action]) -> Result<(), Error> {
+    pub fn flow_set_actions(
+        &self,
+        datapath: &Arc<Datapath>,
+        flow: &Arc<Flow>,
+        actions: &[Action],
+    ) -> Result<(), Error> {
         let program = Program::compile(actions, flow.unmasked_key(), flow.mask(), &Default::default())?;
         let _writer = self.lock();
         self.check_flow(datapath, flow)?;
@@ -438,10 +442,13 @@ impl Switch {
         if port.rx_queues() != 0 {
             for worker in 0..self.workers {
                 let guard = self.domain.pin();
-                let has = self.entries(worker).load(&guard).iter().any(|entry| Arc::ptr_eq(&entry.port, port));
+                let has =
+                    self.entries(worker).load(&guard).iter().any(|entry| Arc::ptr_eq(&entry.port, port));
                 drop(guard);
                 if has {
-                    self.update_entries(worker, |entries| entries.retain(|entry| !Arc::ptr_eq(&entry.port, port)));
+                    self.update_entries(worker, |entries| {
+                        entries.retain(|entry| !Arc::ptr_eq(&entry.port, port))
+                    });
                 }
             }
         }

@@ -65,7 +65,13 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub(crate) fn new(domain: &Domain, workers: usize, order: u64, request: &FlowParts, program: Program) -> Self {
+    pub(crate) fn new(
+        domain: &Domain,
+        workers: usize,
+        order: u64,
+        request: &FlowParts,
+        program: Program,
+    ) -> Self {
         Self {
             live: AtomicBool::new(true),
             program: Snapshot::new(domain, Arc::new(program)),

@@ -38,6 +38,3 @@ pub use netns::Netns;
 pub use switch::{Limits, Switch, SwitchConfig};
 pub use upcall::{Reason, Upcall};
 pub use worker::{RxEntry, Worker};
-
-
-

@@ -125,4 +125,3 @@ fn look<'p>(lens: &Lens, packet: &'p Packet) -> Option<(&'p [u8; WINDOW], Shape)
     let header = packet.window::<WINDOW>()?;
     Some((header, lens.shape(header, packet.len())?))
 }
-

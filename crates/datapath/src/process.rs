@@ -15,7 +15,13 @@ use crate::io::{Io, Site};
 use crate::lookup::{By, Caches, Run, Runs};
 
 /// Carries a batch from one port through the datapath, and what it recirculates, and sends the results.
-pub(crate) fn process_batch(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, batch: &mut Batch) {
+pub(crate) fn process_batch(
+    caches: &mut Caches,
+    io: &mut Io,
+    site: &Site<'_>,
+    runs: &mut Runs,
+    batch: &mut Batch,
+) {
     forward(caches, io, site, runs, batch);
     while io.next_recirculated(batch) {
         forward(caches, io, site, runs, batch);

@@ -92,7 +92,13 @@ impl Lane {
     }
 
     /// Carries a packet through a datapath as if its port had received it.
-    pub(crate) fn inject(&mut self, datapath: &Arc<Datapath>, packet: Packet, guard: &Guard<'_>, now_ns: u64) {
+    pub(crate) fn inject(
+        &mut self,
+        datapath: &Arc<Datapath>,
+        packet: Packet,
+        guard: &Guard<'_>,
+        now_ns: u64,
+    ) {
         let lens = datapath.lenses.of(packet.in_port(), guard);
         let site = Site { datapath, lens, guard, now_ns };
         self.batch.push(packet);

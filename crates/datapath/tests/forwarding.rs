@@ -30,7 +30,10 @@ fn a_miss_goes_to_user_space_and_a_flow_forwards() {
     let stats = flow.stats(&bench.datapath.pin());
     assert_eq!((stats.packets, stats.bytes, stats.used_ns), (100, 100 * frame.len() as u64, bench.now_ns));
     let datapath = bench.datapath.stats();
-    assert_eq!((datapath.hit, datapath.missed, datapath.lost, datapath.flows, datapath.masks), (100, 1, 0, 1, 1));
+    assert_eq!(
+        (datapath.hit, datapath.missed, datapath.lost, datapath.flows, datapath.masks),
+        (100, 1, 0, 1, 1)
+    );
     assert_eq!((p1.stats().rx_packets, p2.stats().tx_packets, p2.stats().rx_packets), (101, 100, 0));
     assert!(bench.datapath.drops().is_empty());
 }
@@ -85,7 +88,10 @@ fn a_deleted_flow_stops_at_once_and_its_actions_can_be_replaced() {
     w1.send(&frame);
     bench.run();
     let tag = Action::PushVlan(PushVlan { tpid: 0x8100, tci: 0x1005 });
-    bench.switch.flow_set_actions(&bench.datapath, &flow, &[tag, Action::Output(2), Action::Output(2)]).unwrap();
+    bench
+        .switch
+        .flow_set_actions(&bench.datapath, &flow, &[tag, Action::Output(2), Action::Output(2)])
+        .unwrap();
     w1.send(&frame);
     bench.run();
     let tagged = Frame::between(1, 2).tagged(5).bytes();
