@@ -16,7 +16,14 @@ pub(super) const TSO_NAME: &str = "stream-ovs-tso";
 const TSO: (&str, Goal) = (TSO_NAME, Goal::AtLeast { bar: 1.1, aim: 1.5 });
 const BRIDGE: (&str, Goal) = ("stream-bridge", Goal::AtLeast { bar: 0.7, aim: 1.0 });
 const PORTS: [&str; 2] = ["sw1", "sw2"];
-const CONFIG: &str = "[[bridge]]\nname = \"br0\"\nport = [{ name = \"sw1\" }, { name = \"sw2\" }]\n";
+const CONFIG: &str = r#"
+[[bridge]]
+name = "br0"
+[[bridge.port]]
+name = "sw1"
+[[bridge.port]]
+name = "sw2"
+"#;
 
 /// Adds the rows `stream-ovs-tso` and `stream-bridge`.
 pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {

@@ -15,14 +15,11 @@ impl Summary {
     ///
     /// - libtest: `test result: ok. 12 passed; 0 failed; 1 ignored; ...`
     /// - nextest: `     Summary [   0.2s] 12 tests run: 11 passed (1 slow), 1 failed, 1 timed out, 2 skipped`
-    /// - conformance: `conformance: 300 passed, 0 failed`
     pub(super) fn take(&mut self, line: &str) {
         let counts = if let Some(counts) = line.strip_prefix("test result: ") {
             counts.split_once(". ").map_or(counts, |(_, counts)| counts)
         } else if line.trim_start().starts_with("Summary [") {
             line.split_once(" run: ").map_or("", |(_, counts)| counts)
-        } else if let Some(counts) = line.strip_prefix("conformance: ") {
-            counts
         } else {
             return;
         };
@@ -60,10 +57,6 @@ mod tests {
         let nextest =
             "Summary [0.04s] 9 tests run: 5 passed (1 slow), 2 failed, 1 timed out, 1 exec failed, 4 skipped";
         assert_eq!(taken(&[nextest]), Summary { passed: 5, failed: 4, ignored: 4 });
-        assert_eq!(
-            taken(&["conformance: 300 passed, 1 failed"]),
-            Summary { passed: 300, failed: 1, ignored: 0 }
-        );
     }
 
     #[test]
