@@ -93,5 +93,5 @@ fn rounds(bench: &Bench, rule: &Rule, flows: u32, name: &str) -> Result<(Vec<f64
 fn forward(bench: &Bench, rule: &str, capture: &Path) -> Result<f64> {
     let (capture, seconds) = (capture.to_string_lossy(), bench.seconds().to_string());
     let arguments = ["forward", "--pcap", &capture, "--rule", rule, "--seconds", &seconds, "--workers", "1"];
-    peers::mpps(&bench.portway_bench(&arguments)?)
+    peers::mpps(&bench.portway_bench_on_one_core(&arguments)?)
 }

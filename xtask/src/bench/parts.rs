@@ -93,7 +93,7 @@ fn masks_cost(bench: &Bench, masks: u32) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut many, mut one) = (Vec::new(), Vec::new());
     let cost = |masks: u32| {
         let (masks, seconds) = (masks.to_string(), bench.seconds().to_string());
-        let answer = bench.portway_bench(&["masks", "--masks", &masks, "--seconds", &seconds])?;
+        let answer = bench.portway_bench_on_one_core(&["masks", "--masks", &masks, "--seconds", &seconds])?;
         Ok::<_, anyhow::Error>(1000.0 / peers::mpps(&answer)?)
     };
     for _ in 0..bench.rounds() {

@@ -4,11 +4,12 @@
 use super::huge_pages::HugePages;
 use super::row::{Row, Verdict};
 use super::{memory, parts, scale, streams};
+use crate::product;
 use crate::setup::{self, Purpose};
 use crate::world::{RUN_DIR, enter};
-use crate::{product, workspace};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What to measure and how to tell it.
 #[derive(clap::Args, Clone)]
@@ -113,11 +114,17 @@ impl Bench {
         eprintln!("bench: {what}");
     }
 
-    /// Runs our measuring program on the core that the peers poll on, and gives its answer.
+    /// Runs our measuring program with all processors, and gives its answer.
     pub(super) fn portway_bench(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = std::process::Command::new(product::program("portway-bench"));
-        command.args(arguments).current_dir(workspace::root());
-        crate::process::capture(&mut command)
+        crate::process::capture(Command::new(product::program("portway-bench")).args(arguments))
+    }
+
+    /// Runs it on the one core that the peers poll on: the last.
+    pub(super) fn portway_bench_on_one_core(&self, arguments: &[&str]) -> Result<String> {
+        let last = std::thread::available_parallelism()?.get() - 1;
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &last.to_string()]).arg(product::program("portway-bench"));
+        crate::process::capture(command.args(arguments))
     }
 
     /// Huge pages for the peer that needs them, for as long as the guard lives.
