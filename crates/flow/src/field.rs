@@ -160,6 +160,37 @@ impl Group {
     }
 }
 
+/// How a group is written, and how its attribute is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Its fields one after the other.
+    Fields,
+    /// Tunnel metadata: a nest.
+    Tunnel,
+    /// VLAN tags: with a nest of what they encapsulate.
+    Tags,
+    /// The ethertype: repeated behind each tag.
+    Ethertype,
+    /// Network service header: a nest.
+    Nsh,
+    /// MPLS labels: as many as there are.
+    Labels,
+}
+
+impl Group {
+    /// How the group is written.
+    pub fn shape(&self) -> Shape {
+        let special = [
+            (GroupId::Tunnel, Shape::Tunnel),
+            (GroupId::Vlan, Shape::Tags),
+            (GroupId::EthType, Shape::Ethertype),
+            (GroupId::Nsh, Shape::Nsh),
+            (GroupId::Mpls, Shape::Labels),
+        ];
+        special.into_iter().find(|(id, _)| *id == self.id).map_or(Shape::Fields, |(_, shape)| shape)
+    }
+}
+
 impl FieldId {
     /// The field's row of the table.
     pub fn field(self) -> &'static Field {

@@ -181,7 +181,8 @@ pub struct FlowKey {
     pub eth_pad: u8,
     /// MPLS label stack entries, the outermost first.
     pub mpls_lse: [U32; 3],
-    /// Label stack entries present, at most 3.
+    /// Which of `mpls_lse` are present, a bit each from the lowest: 0, 1, 3 or 7. A mask of fewer entries then matches every stack
+    /// of at least as many, as in the kernel.
     pub mpls_count: u8,
     /// Zero.
     pub mpls_pad: [u8; 3],

@@ -13,6 +13,7 @@ pub mod field;
 mod key;
 mod lens;
 mod mask;
+pub mod text;
 
 pub use action::{
     Action, CheckPacketLength, Hash, HashAlgorithm, Ipv4Fields, Ipv6Fields, Masked, MplsPush, Ports, Psample,

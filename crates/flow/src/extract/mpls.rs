@@ -21,6 +21,6 @@ pub(super) fn parse(frame: &[u8], l3: usize, key: &mut FlowKey) -> Option<usize>
             break;
         }
     }
-    key.mpls_count = count.min(key.mpls_lse.len()) as u8;
+    key.mpls_count = (1 << count.min(key.mpls_lse.len())) - 1;
     None
 }

@@ -152,9 +152,9 @@ groups! {
         /// Destination address.
         CtTuple6Dst = "dst": ct_orig_dst + 0, 16 => 16, 128, Network, Ipv6, false;
         /// Source port.
-        CtTuple6TpSrc = "tp_src": ct_orig_tp_src + 0, 2 => 2, 16, Network, Dec, false;
+        CtTuple6TpSrc = "src_port": ct_orig_tp_src + 0, 2 => 2, 16, Network, Dec, false;
         /// Destination port.
-        CtTuple6TpDst = "tp_dst": ct_orig_tp_dst + 0, 2 => 2, 16, Network, Dec, false;
+        CtTuple6TpDst = "dst_port": ct_orig_tp_dst + 0, 2 => 2, 16, Network, Dec, false;
         /// IP protocol.
         CtTuple6Proto = "proto": ct_orig_proto + 0, 1 => 1, 8, Network, Dec, false;
     }
@@ -263,7 +263,7 @@ groups! {
         MplsLse1 = "lse1": mpls_lse + 4, 4 => 0, 32, Network, MplsLse, false;
         /// Third entry.
         MplsLse2 = "lse2": mpls_lse + 8, 4 => 0, 32, Network, MplsLse, false;
-        /// Entries, at most three.
+        /// Entries that are present, a bit each: at most three.
         MplsCount = "count": mpls_count + 0, 1 => 0, 8, Network, Part, false;
     }
     /// TCP ports (RFC 9293).
