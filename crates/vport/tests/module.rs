@@ -64,14 +64,13 @@ impl Modules {
     }
 
     /// Compiles, loads, and returns why it was refused.
-    fn refusal(&self, port_type: u32, defines: &[&str]) -> Error {
+    fn refusal(&self, port_type: u32, defines: &[&str]) -> ModuleError {
         self.compile(port_type, defines);
         self.refused(port_type)
     }
 
-    fn refused(&self, port_type: u32) -> Error {
-        let error = self.registry.request(port_type, NETNS).unwrap_err();
-        assert_eq!(error.errno(), Errno::EAFNOSUPPORT);
+    fn refused(&self, port_type: u32) -> ModuleError {
+        let error = module_error(&self.registry, port_type);
         assert_eq!(self.registry.try_get(port_type).unwrap_err().errno(), Errno::EAFNOSUPPORT);
         let path = self.path(port_type).display().to_string();
         assert!(error.to_string().contains(&path), "{error} does not name {path}");
@@ -90,6 +89,14 @@ impl Modules {
     fn references(&self, port_type: u32) -> usize {
         self.registry.list().iter().find(|info| info.port_type == port_type).unwrap().references
     }
+}
+
+/// Why a request is refused, where that is for the module's sake.
+fn module_error(registry: &Registry, port_type: u32) -> ModuleError {
+    let error = registry.request(port_type, NETNS).unwrap_err();
+    assert_eq!(error.errno(), Errno::EAFNOSUPPORT);
+    let Error::Module(error) = error else { panic!("{error}") };
+    error
 }
 
 fn send(port: &Vport, n: usize) -> DropCounts {
@@ -248,10 +255,7 @@ fn nonsense_from_a_module_is_contained() {
 #[test]
 fn unsuitable_modules_are_refused_by_name() {
     let modules = Modules::new();
-    let refusal = |port_type, defines: &[&str]| match modules.refusal(port_type, defines) {
-        Error::Module(error) => error,
-        error => panic!("{error}"),
-    };
+    let refusal = |port_type, defines: &[&str]| modules.refusal(port_type, defines);
     let error = refusal(3020, &["ABI=77"]);
     assert!(matches!(error, ModuleError::WrongVersion { theirs: 77, .. }), "{error}");
     let text = error.to_string();
@@ -265,12 +269,12 @@ fn unsuitable_modules_are_refused_by_name() {
     assert!(matches!(refusal(3027, &["BAD_OPTION"]), ModuleError::Malformed { .. }));
     assert!(matches!(refusal(3028, &["INIT_CODE=-EPERM"]), ModuleError::InitFailed { code: -1, .. }));
     fs::write(modules.path(3029), b"\x7fELF, or so it says").unwrap();
-    assert!(matches!(modules.refused(3029), Error::Module(ModuleError::NotLoadable { .. })));
+    assert!(matches!(modules.refused(3029), ModuleError::NotLoadable { .. }));
     fs::write(modules.path(3030), b"").unwrap();
-    assert!(matches!(modules.refused(3030), Error::Module(ModuleError::NotLoadable { .. })));
+    assert!(matches!(modules.refused(3030), ModuleError::NotLoadable { .. }));
     // A module under another type's name.
     fs::copy(modules.path(3028), modules.path(3031)).unwrap();
-    assert!(matches!(modules.refused(3031), Error::Module(ModuleError::MissingSymbol { .. })));
+    assert!(matches!(modules.refused(3031), ModuleError::MissingSymbol { .. }));
     assert_eq!(modules.registry.list().len(), 1, "none of them is registered");
     // What was refused can be put right.
     modules.loaded(3020, &[]);
@@ -282,10 +286,7 @@ fn files_that_others_can_change_are_refused() {
     let path = modules.path(3040);
     modules.compile(3040, &[]);
     let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    let refused = || match modules.refused(3040) {
-        Error::Module(error) => error,
-        error => panic!("{error}"),
-    };
+    let refused = || modules.refused(3040);
     for mode in [0o775, 0o757, 0o666] {
         set(&path, mode);
         let error = refused();
@@ -296,10 +297,7 @@ fn files_that_others_can_change_are_refused() {
     assert!(matches!(refused(), ModuleError::ForeignOwner { uid: 65_534, .. }));
     rustix::fs::chown(&path, Some(rustix::fs::Uid::from_raw(0)), None).unwrap();
 
-    let folder_refused = || match modules.registry.request(3040, NETNS).unwrap_err() {
-        Error::Module(error) => error,
-        error => panic!("{error}"),
-    };
+    let folder_refused = || module_error(&modules.registry, 3040);
     for mode in [0o777, 0o1777, 0o770] {
         set(modules.dir.path(), mode);
         assert!(matches!(folder_refused(), ModuleError::WritableByOthers { .. }), "{mode:o}");
@@ -334,8 +332,8 @@ fn every_folder_above_counts_but_sticky_ones_will_do() {
     fs::rename(modules.path(3041), folder.join(module_file_name(3041))).unwrap();
     modules.registry.set_module_path(vec![folder]);
     fs::set_permissions(&above, Permissions::from_mode(0o777)).unwrap();
-    let error = modules.registry.request(3041, NETNS).unwrap_err();
-    let named = matches!(&error, Error::Module(ModuleError::WritableByOthers { path, .. }) if path.ends_with("above"));
+    let error = module_error(&modules.registry, 3041);
+    let named = matches!(&error, ModuleError::WritableByOthers { path, .. } if path.ends_with("above"));
     assert!(named, "{error}");
     fs::set_permissions(&above, Permissions::from_mode(0o1777)).unwrap();
     assert_eq!(modules.registry.request(3041, NETNS).unwrap(), Requested::Loaded);

@@ -239,8 +239,7 @@ fn declaration(ty: &Type, name: &str) -> String {
                 "Box" => format!("void *{name}"),
                 "u8" | "u16" | "u32" | "u64" | "i32" => {
                     let ty = last.ident.to_string();
-                    let ty =
-                        if ty.starts_with('u') { format!("uint{}_t", &ty[1..]) } else { "int32_t".into() };
+                    let ty = ty.strip_prefix('u').map_or("int32_t".into(), |bits| format!("uint{bits}_t"));
                     ty + &spaced
                 }
                 "usize" => format!("size_t{spaced}"),
