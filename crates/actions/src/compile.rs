@@ -70,10 +70,8 @@ pub(crate) fn compile(
     };
     let mut compiler = Compiler { key: masked, limits, ops: Vec::with_capacity(actions.len()) };
     compiler.list(actions, layers, 0)?;
-    let bytes = size::bytes(actions);
-    if bytes > limits.bytes_max {
-        return Err(Error::TooLarge { bytes, limit: limits.bytes_max });
-    }
+    let limit = limits.bytes_max;
+    size::check(actions, limit).map_err(|bytes| Error::TooLarge { bytes, limit })?;
     Ok(compiler.ops)
 }
 

@@ -13,6 +13,9 @@ use crate::{ethernet, hash, mpls, nsh, tunnel, vlan};
 /// Why the packet must die: the header is not there, or there is no room for another one.
 #[inline]
 pub(crate) fn apply(edit: &Edit, packet: &mut Packet, push_ethernet_fails: &mut bool) -> Result<(), Failure> {
+    if matches!(edit, Edit::SetIpv4(_) | Edit::SetIpv6(_) | Edit::SetPorts(_)) {
+        packet.set_rx_hash(0); // the receiver's hash was that of another flow
+    }
     match edit {
         Edit::SetEthernet(rewrite) => rewrite.apply(packet),
         Edit::SetIpv4(rewrite) => rewrite.apply(packet),

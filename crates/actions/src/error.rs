@@ -14,9 +14,9 @@ pub enum Error {
     #[error("actions are nested deeper than {0} levels")]
     TooDeep(u32),
     /// The list is longer than [`crate::Limits::bytes_max`].
-    #[error("actions take {bytes} bytes, {limit} are allowed")]
+    #[error("actions take {bytes} bytes or more, there is room for {limit}")]
     TooLarge {
-        /// What the list would take.
+        /// What the list takes up to the action that does not fit.
         bytes: usize,
         /// What is allowed.
         limit: usize,

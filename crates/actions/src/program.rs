@@ -28,7 +28,7 @@ use crate::{compile, size};
 pub struct Limits {
     /// Levels of lists within lists.
     pub depth_max: u32,
-    /// Bytes that the list may take as the kernel would keep it.
+    /// Bytes for which the kernel makes room; see `size.rs` for how much then fits.
     pub bytes_max: usize,
 }
 

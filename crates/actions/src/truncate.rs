@@ -13,7 +13,11 @@ pub(crate) fn apply(packet: &mut Packet, cut: u32) {
     };
     let before = packet.len();
     packet.truncate(before.saturating_sub(cut as usize).max(header));
-    if packet.is_plain() || packet.len() == before {
+    if packet.len() == before {
+        return;
+    }
+    packet.set_checksum_verified(false);
+    if packet.is_plain() {
         return;
     }
     let Offload { partial_csum, gso } = packet.offload();

@@ -24,7 +24,8 @@ pub(super) fn udp(
     let (protocol, l4) = network.transport(packet.frame()).ok_or(DropReason::SegmentFailed)?;
     let payload_len = packet.len() - l4;
     let size = size / UNIT * UNIT;
-    if protocol != ip_proto::UDP || size == 0 || payload_len.div_ceil(size) > SEGMENTS_MAX {
+    let too_many = size == 0 || payload_len.div_ceil(size) > SEGMENTS_MAX;
+    if protocol != ip_proto::UDP || too_many || payload_len > usize::from(u16::MAX) {
         return Err(DropReason::SegmentFailed);
     }
     let (headers, payload) = packet.frame().split_at(l4);

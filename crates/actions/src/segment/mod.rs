@@ -13,9 +13,6 @@ mod fragment;
 mod locate;
 mod payload;
 
-#[cfg(test)]
-mod tests;
-
 use portway_buf::{Class, DropReason, Offload, Packet, Pool};
 use portway_wire::ipv4;
 
