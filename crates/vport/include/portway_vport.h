@@ -172,7 +172,10 @@ struct portway_pool {
 	 * Fills `out[0..n]` with empty packets of `class` (0 small, 1 large) and returns how many there are
 	 * (always `n` today; a pool with a limit may give fewer).
 	 */
-	uint32_t (*alloc)(struct portway_pool *pool, uint32_t size_class, struct portway_packet **out, uint32_t n);
+	uint32_t (*alloc)(struct portway_pool *pool,
+		uint32_t size_class,
+		struct portway_packet **out,
+		uint32_t n);
 	/* Takes `packets[0..n]` back. */
 	void (*free)(struct portway_pool *pool, struct portway_packet **packets, uint32_t n);
 };
@@ -281,7 +284,9 @@ struct portway_port_module {
 	 * Makes a port: fills `port` (the module's own pointer, not null, passed back in every call) and `info`.
 	 * On failure nothing may be left behind: no device, no file descriptor.
 	 */
-	int32_t (*create)(const struct portway_port_params *params, void **port, struct portway_port_info *info);
+	int32_t (*create)(const struct portway_port_params *params,
+		void **port,
+		struct portway_port_info *info);
 	/* Destroys a port and what it holds. */
 	void (*destroy)(void *port);
 	/* Changes options of a live port (attributes as in `PortParams::options`). Absent: EOPNOTSUPP. */
@@ -297,7 +302,11 @@ struct portway_port_module {
 	 * Receives up to `max` packets (never less than `portway_buf::BATCH_MAX`) into `out`; returns how many, 0 for none, or
 	 * a negative errno if none was received (-ENETDOWN: the device is down or gone).
 	 */
-	int32_t (*rx)(void *port, uint32_t queue, struct portway_pool *pool, struct portway_packet **out, uint32_t max);
+	int32_t (*rx)(void *port,
+		uint32_t queue,
+		struct portway_pool *pool,
+		struct portway_packet **out,
+		uint32_t max);
 	/*
 	 * A file descriptor that polls readable when `rx(queue)` has something; -1: none (see `BUSY_POLL`). It stays
 	 * the port's; it is valid until `destroy`.
@@ -307,7 +316,12 @@ struct portway_port_module {
 	 * Sends `n` packets (at most `portway_buf::BATCH_MAX`), consuming all of them also when it fails, and fills `report`
 	 * (zeroed by the caller). A negative errno counts those that the report does not mention as errors.
 	 */
-	int32_t (*tx)(void *port, uint32_t queue, struct portway_pool *pool, struct portway_packet **packets, uint32_t n, struct portway_tx_report *report);
+	int32_t (*tx)(void *port,
+		uint32_t queue,
+		struct portway_pool *pool,
+		struct portway_packet **packets,
+		uint32_t n,
+		struct portway_tx_report *report);
 };
 
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */

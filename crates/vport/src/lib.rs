@@ -19,6 +19,10 @@ mod registry;
 mod stats;
 mod vport;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/howto-port.md")]
+mod howto {}
+
 pub use abi::export::LinkedModule;
 pub use abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
 pub use abi::kind::{OptionInfo, PortKind, TypeInfo, TypeRef};

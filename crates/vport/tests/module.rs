@@ -38,7 +38,11 @@ impl Modules {
 
     /// Compiles the C module as the one for a type.
     fn compile(&self, port_type: u32, defines: &[&str]) {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/loop.c");
+        self.compile_file(&source, port_type, defines);
+    }
+
+    fn compile_file(&self, source: &Path, port_type: u32, defines: &[&str]) {
         let compiled = Command::new("cc")
             .args([
                 "-std=c11",
@@ -54,10 +58,10 @@ impl Modules {
             .arg(format!("-DTYPE={port_type}"))
             .args(defines.iter().map(|define| format!("-D{define}")))
             .arg("-I")
-            .arg(manifest.join("include"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))
             .arg("-o")
             .arg(self.path(port_type))
-            .arg(manifest.join("tests/c/loop.c"))
+            .arg(source)
             .output()
             .expect("a C compiler (Debian: gcc)");
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
@@ -426,4 +430,20 @@ fn a_rust_type_and_a_c_type_live_side_by_side() {
     let many = params(c"x", &[]);
     let (handle, info) = modules.registry.try_get(3060).unwrap().create(&many).unwrap();
     assert_eq!(Vport::new(handle, info, config("x")).info().mtu, 9000);
+}
+
+#[test]
+fn the_module_in_the_handbook_works() {
+    let howto = include_str!("../../../docs/howto-port.md");
+    let (_, rest) = howto.split_once("```c\n").unwrap();
+    let (code, _) = rest.split_once("```").unwrap();
+    let modules = Modules::new();
+    let source = modules.dir.path().join("sink.c");
+    fs::write(&source, code).unwrap();
+    modules.compile_file(&source, 1901, &[]);
+    assert_eq!(modules.registry.load(1901).unwrap(), Requested::Loaded);
+    let port = modules.port(1901);
+    assert!(send(&port, 9).is_empty());
+    assert_eq!((port.stats().tx_packets, port.stats().tx_bytes, port.rx_queues()), (9, 540, 0));
+    assert_eq!(port_of(&modules.registry, 1901, c"c1", &[0; 4]).unwrap_err(), Errno::EINVAL);
 }

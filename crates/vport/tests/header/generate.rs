@@ -43,6 +43,9 @@ const END: &str = "
 #endif /* PORTWAY_VPORT_H */
 ";
 
+/// A declaration longer than this gets a line for each argument.
+const LINE: usize = 100;
+
 /// Names of structs whose Rust name does not say it well in C.
 const RENAMED: [(&str, &str); 2] = [("RawPacket", "portway_packet"), ("PoolHandle", "portway_pool")];
 
@@ -172,7 +175,9 @@ fn structure(out: &mut String, item: &ItemStruct) {
     for field in &fields.named {
         let name = c_name(&field.ident.as_ref().unwrap().to_string());
         comment(out, "\t", &field.attrs);
-        writeln!(out, "\t{};", declaration(&field.ty, &name)).unwrap();
+        let declared = declaration(&field.ty, &name);
+        let declared = if declared.len() > LINE { declared.replace(", ", ",\n\t\t") } else { declared };
+        writeln!(out, "\t{declared};").unwrap();
     }
     writeln!(out, "}}{align};").unwrap();
 }
