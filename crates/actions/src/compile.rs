@@ -61,7 +61,8 @@ pub(crate) fn compile(
 ) -> Result<Vec<Op>, Error> {
     let masked = mask.apply(key);
     let eth_type = masked.eth_type.get();
-    let labels = if is_mpls(eth_type) { (key.mpls_count & mask.bits().mpls_count).count_ones() as u8 } else { 0 };
+    let labels =
+        if is_mpls(eth_type) { (key.mpls_count & mask.bits().mpls_count).count_ones() as u8 } else { 0 };
     let layers = Layers {
         eth_type,
         tagged: masked.vlan_tci.get() & CFI != 0,

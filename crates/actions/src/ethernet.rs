@@ -35,8 +35,9 @@ pub(crate) fn pop(packet: &mut Packet) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the kernel's push_eth fails after this change to the packet (as it is before it): it wants the network header at the front,
-/// which SNAP prevents, and no VLAN tag, but the tag that it keeps beside the frame is still there after NSH or MPLS went before everything.
+/// Whether the kernel's push_eth fails after this change to the packet (as it is before it). It wants the network header at the
+/// front, which SNAP prevents, and no VLAN tag; the tag that it keeps beside the frame is still there after NSH or MPLS went before
+/// everything.
 pub(crate) fn forbids_push(edit: &Edit, packet: &Packet) -> bool {
     if matches!(edit, Edit::PopEthernet) {
         return link(packet).is_some_and(|link| link.l3 > ethernet::LEN);

@@ -202,3 +202,17 @@ fn a_routed_destination_is_not_summed() {
     let sent = outputs(Rig::default().run(&actions(&frame, &raw), packet)).remove(0).1;
     assert_eq!((verify(sent.frame()), sent.rx_hash()), (Ok(()), 0));
 }
+
+#[test]
+fn no_port_makes_a_udp_checksum_vanish() {
+    let bytes = Frame::default().bytes();
+    let mut rig = Rig::default();
+    let mut all_ones = 0;
+    for src in 0..=u16::MAX {
+        let ports = Masked { value: Ports { src, dst: 0 }, mask: Some(Ports { src: u16::MAX, dst: 0 }) };
+        let sent = rig.frames(&[Action::Set(Set::Udp(ports)), Action::Output(1)], &bytes).remove(0).1;
+        assert_ne!(sent[40..42], [0, 0], "source port {src}: zero stands for none");
+        all_ones += usize::from(sent[40..42] == [0xff, 0xff]);
+    }
+    assert!(all_ones > 0, "the sum did come to zero for one of them");
+}

@@ -18,6 +18,7 @@
 
 mod block_copy;
 mod drop_reason;
+mod metadata;
 mod packet;
 mod pool;
 pub mod receive;
@@ -25,7 +26,8 @@ pub mod virtio;
 
 pub use block_copy::{BLOCK, Block};
 pub use drop_reason::{DropCounts, DropReason};
-pub use packet::{Extension, Gso, Offload, Packet, PacketKind, RawPacket, TunnelKey, flags, prefetch};
+pub use metadata::{Extension, TunnelKey};
+pub use packet::{Gso, Offload, Packet, PacketKind, RawPacket, flags, prefetch};
 pub use pool::{Class, Pool, PoolHandle, PoolRef, depot_stats};
 
 /// The most packets that travel together from rx to tx.

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Metadata that few packets have: kept apart from the packet's header, so that the others do not pay for it.
+
+/// The tunnel part of a packet's metadata (`struct ovs_tunnel_info`): what the outer headers said, or shall say.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TunnelKey {
+    /// Tunnel id (VNI, GRE key), host order.
+    pub id: u64,
+    /// Outer source; an IPv4 address is in the first four bytes.
+    pub src: [u8; 16],
+    /// Outer destination; an IPv4 address is in the first four bytes.
+    pub dst: [u8; 16],
+    /// Whether the outer addresses are IPv6.
+    pub ipv6: bool,
+    /// Outer type of service.
+    pub tos: u8,
+    /// Outer time to live.
+    pub ttl: u8,
+    /// OVS_TNL flags: bits as in the flow key's tunnel flags.
+    pub flags: u16,
+    /// Outer IPv6 flow label.
+    pub label: u32,
+    /// Outer UDP source port.
+    pub tp_src: u16,
+    /// Outer UDP destination port.
+    pub tp_dst: u16,
+    /// Geneve options, or VXLAN/ERSPAN metadata, as the flow key carries them.
+    pub options: Vec<u8>,
+}
+
+/// Metadata that few packets have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extension {
+    /// Tunnel metadata of a received packet, or set by `set(tunnel)`.
+    pub tunnel: Option<Box<TunnelKey>>,
+    /// OVS_CS_F_* bits.
+    pub ct_state: u8,
+    /// Conntrack zone.
+    pub ct_zone: u16,
+    /// Conntrack mark.
+    pub ct_mark: u32,
+    /// Conntrack labels.
+    pub ct_labels: [u8; 16],
+    /// Conntrack original tuple: protocol (0: none), addresses (IPv4 in the first four bytes), ports.
+    pub ct_orig_proto: u8,
+    /// Original source address.
+    pub ct_orig_src: [u8; 16],
+    /// Original destination address.
+    pub ct_orig_dst: [u8; 16],
+    /// Original source port.
+    pub ct_orig_tp_src: u16,
+    /// Original destination port.
+    pub ct_orig_tp_dst: u16,
+    /// Bytes to cut from the packet's end at the next output (trunc action); 0: none.
+    pub cut_len: u32,
+}
