@@ -41,7 +41,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let needs_ovs = memory::names().chain([streams::TSO_NAME.to_owned()]).any(|name| options.wants(&name));
     setup::run(if needs_ovs { &[Purpose::Bench] } else { &[Purpose::Demo] })?;
     if !options.peers_only {
-        product::build(&["portwayd", "portway", "portway-bench"])?;
+        let mut packages = vec!["portway-bench"];
+        if scale::names().chain(streams::names()).any(|name| options.wants(name)) {
+            packages.extend(["portwayd", "portway"]);
+        }
+        product::build(&packages)?;
     }
     let mut arguments = vec!["bench-inside".to_owned(), format!("--rounds={}", options.rounds)];
     let flags = [("--json", options.json), ("--quick", options.quick), ("--peers-only", options.peers_only)];

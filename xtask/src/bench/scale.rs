@@ -78,6 +78,11 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
+/// The names of the rows, all of which need the daemon.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    CASES.iter().map(|case| case.name)
+}
+
 fn idle_cpu(bench: &Bench, devices: &Devices) -> Result<f64> {
     let switch = devices.attach()?;
     std::thread::sleep(Duration::from_secs(2)); // what starting left to do

@@ -61,6 +61,11 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
+/// The names of the rows, all of which need the daemon.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    [TSO.0, BRIDGE.0].into_iter()
+}
+
 #[derive(Default)]
 struct Figures {
     ours: Vec<f64>,
