@@ -170,6 +170,7 @@ fn report(rig: &Rig, measured: &Measured) -> Result<Value> {
     ensure!(lost <= 1024, "{} packets came in, {} went out", measured.received, measured.sent);
     Ok(json!({
         "mpps": measured.mpps(),
+        "mpps_cpu": measured.mpps_cpu(rig.switch.workers()),
         "packets": measured.sent,
         "seconds": measured.seconds,
         "flows": stats.flows,

@@ -14,6 +14,7 @@ use portway_datapath::{
 use portway_flow::{Action, FlowKey, FlowMask};
 use portway_vport::ops::{TYPE_NULL, TYPE_PCAP};
 use portway_vport::{PortName, Registry, Vport};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::allocations;
 
@@ -30,6 +31,8 @@ pub(crate) struct Measured {
     /// Packets sent.
     pub(crate) sent: u64,
     pub(crate) seconds: f64,
+    /// CPU time of the workers meanwhile, all together; the main thread sleeps.
+    pub(crate) cpu_seconds: f64,
     /// Memory allocations meanwhile, on all threads.
     pub(crate) allocations: u64,
 }
@@ -37,6 +40,11 @@ pub(crate) struct Measured {
 impl Measured {
     pub(crate) fn mpps(&self) -> f64 {
         self.sent as f64 / self.seconds / 1e6
+    }
+
+    /// The same per second of a worker's CPU time, times the workers: what the machine would do if it did nothing else.
+    pub(crate) fn mpps_cpu(&self, workers: usize) -> f64 {
+        self.sent as f64 / self.cpu_seconds / 1e6 * workers as f64
     }
 }
 
@@ -84,7 +92,7 @@ impl Rig {
         let count = || {
             let received: u64 = sources.iter().map(|port| port.stats().rx_packets).sum();
             let sent: u64 = sinks.iter().map(|port| port.stats().tx_packets).sum();
-            (received, sent, Instant::now(), allocations::count())
+            (received, sent, Instant::now(), allocations::count(), cpu_seconds())
         };
         std::thread::scope(|scope| {
             for index in 0..self.switch.workers() {
@@ -102,9 +110,16 @@ impl Rig {
                 sent: after.1 - before.1,
                 seconds: (after.2 - before.2).as_secs_f64(),
                 allocations: after.3 - before.3,
+                cpu_seconds: after.4 - before.4,
             }
         })
     }
+}
+
+/// CPU time of this process so far.
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// What a worker's thread does under load: poll, and look at the clock once per round, as `portwayd` does.

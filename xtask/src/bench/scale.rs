@@ -34,7 +34,7 @@ const CASES: &[Case] = &[
         measure: idle_cpu,
     },
     Case {
-        name: "idle-memory",
+        name: "idle-rss",
         what: "idle: resident memory, 4 ports",
         unit: "MiB",
         ports: 4,
@@ -51,7 +51,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Adds the rows `idle-cpu`, `idle-memory` and `veth-ports`.
+/// Adds the rows `idle-cpu`, `idle-rss` and `veth-ports`.
 pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     if bench.peers_only() {
         return Ok(());
