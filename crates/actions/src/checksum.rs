@@ -48,7 +48,7 @@ impl Summed {
         match self {
             Self::Tcp => (20, 16),
             Self::Udp => (8, 6),
-            Self::Icmpv6 => (4, 2),
+            Self::Icmpv6 => (8, 2),
         }
     }
 }

@@ -16,8 +16,6 @@ const CHECKSUM_AT: usize = 10;
 const SRC_AT: usize = 12;
 const DST_AT: usize = 16;
 const TTL_AT: usize = 8;
-/// Bits of the fragment field that are the offset.
-const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// Values and masks, ready to apply.
 #[derive(Clone, Copy, Debug)]
@@ -69,25 +67,34 @@ impl Ipv4Rewrite {
 }
 
 fn set_address(packet: &mut Packet, l3: usize, at: usize, value: u32, mask: u32) {
-    let header = &mut packet.frame_mut()[l3..];
-    let Some(field) = header[at..].first_chunk_mut::<4>() else { return };
-    let old = u32::from_be_bytes(*field);
+    let address = |packet: &Packet| {
+        packet.frame()[l3 + at..].first_chunk().map_or(0, |field| u32::from_be_bytes(*field))
+    };
+    let old = address(packet);
     let new = (old & !mask) | value;
     if new == old {
         return;
     }
-    *field = new.to_be_bytes();
+    // Layer 4 comes first, as in the kernel: where a damaged header length puts its checksum into this header, it shows.
+    transport_checksum(packet, l3, old, new);
+    let old = address(packet);
+    let header = &mut packet.frame_mut()[l3..];
     if let Some(checksum) = be16(header, CHECKSUM_AT) {
         put16(header, CHECKSUM_AT, update32(checksum, old, new));
     }
-    let summed = match header[9] {
+    header[at..at + 4].copy_from_slice(&new.to_be_bytes());
+}
+
+fn transport_checksum(packet: &mut Packet, l3: usize, old: u32, new: u32) {
+    let frame = packet.frame();
+    let summed = match frame[l3 + 9] {
         ip_proto::TCP => Summed::Tcp,
         ip_proto::UDP => Summed::Udp,
         _ => return,
     };
     // A later fragment has no layer-4 header.
-    if be16(header, 6).is_some_and(|place| place & FRAGMENT_OFFSET == 0) {
-        let l4 = ipv4_transport(packet.frame(), l3);
+    if be16(frame, l3 + 6).is_some_and(|place| place & ipv4::OFFSET_MASK == 0) {
+        let l4 = ipv4_transport(frame, l3);
         address_changed(packet, l4, summed, Address::V4 { old, new });
     }
 }
@@ -96,9 +103,10 @@ fn set_address(packet: &mut Packet, l3: usize, at: usize, value: u32, mask: u32)
 pub(crate) fn set_byte(header: &mut [u8], at: usize, value: u8, mask: u8) {
     let even = at & !1;
     let (Some(before), Some(checksum)) = (be16(header, even), be16(header, CHECKSUM_AT)) else { return };
+    if mask == 0 {
+        return;
+    }
     header[at] = (header[at] & !mask) | value;
     let after = be16(header, even).unwrap_or(before);
-    if after != before {
-        put16(header, CHECKSUM_AT, update16(checksum, before, after));
-    }
+    put16(header, CHECKSUM_AT, update16(checksum, before, after));
 }

@@ -110,6 +110,20 @@ fn a_tag_beside_the_frame_is_not_counted() {
 }
 
 #[test]
+fn truncation_leaves_the_ethernet_header_and_the_outer_tag() {
+    let mut rig = Rig::default();
+    let frame = Frame { tags: vec![(0x88a8, 5), (0x8100, 6)], ..Frame::default() }.bytes();
+    let list = [Action::Truncate(14), Action::PopVlan, Action::Output(1)];
+    assert_eq!(
+        rig.frames(&list, &frame)[0].1.len(),
+        18,
+        "four bytes less, but the tag moved out of the frame"
+    );
+    let list = [Action::Truncate(14), Action::PopVlan, Action::PopVlan, Action::Output(1)];
+    assert_eq!(rig.frames(&list, &frame)[0].1.len(), 14);
+}
+
+#[test]
 fn truncation_goes_with_a_recirculated_packet() {
     let mut rig = Rig::default();
     let effects = rig.run(&[Action::Truncate(20), Action::Recirculate(9)], packet());
