@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # In-memory forwarding by Debian's OVS-DPDK on one polling core: an endless capture file in, a null port out.
 #
-#   ovs-dpdk.sh CAPTURE SECONDS RULE     prints {"mpps": N, "mpps_cpu": N}
+#   ovs-dpdk.sh CAPTURE SECONDS RULE     prints {"mpps": N, "mpps_per_cpu_second": N}
 #
-# mpps counts packets per second; mpps_cpu per second of the polling thread's CPU time, which is the same on a machine that
-# does nothing else, and holds where it does.
+# mpps counts packets per second; mpps_per_cpu_second per second of the polling thread's CPU time, which is the same on
+# a machine that does nothing else, and holds where it does.
 #
 # RULE is an OpenFlow rule, as `in_port=1,actions=output:2` or `actions=NORMAL`; port 1 receives, port 2 is the null
 # port, behind which 02:00:00:00:00:01 is known to be. Run by `cargo xtask bench`, in a private world with 512 huge
@@ -75,5 +75,5 @@ appctl dpif-netdev/pmd-perf-show -nh | awk -v nanoseconds=$((nanoseconds - befor
   /Tx packets:/ { packets = $3; gsub(/[()]/, ""); kpps = $4 }
   END {
     if (packets == 0) exit 1
-    printf "{\"mpps\": %.3f, \"mpps_cpu\": %.3f}\n", kpps / 1000, packets * 1000 / nanoseconds
+    printf "{\"mpps\": %.3f, \"mpps_per_cpu_second\": %.3f}\n", kpps / 1000, packets * 1000 / nanoseconds
   }'

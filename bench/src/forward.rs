@@ -170,9 +170,10 @@ fn report(rig: &Rig, measured: &Measured) -> Result<Value> {
     ensure!(lost <= 1024, "{} packets came in, {} went out", measured.received, measured.sent);
     Ok(json!({
         "mpps": measured.mpps(),
-        "mpps_cpu": measured.mpps_cpu(rig.switch.workers()),
         "packets": measured.sent,
         "seconds": measured.seconds,
+        "cpu_seconds": measured.cpu_seconds,
+        "mpps_per_cpu_second": measured.sent as f64 / measured.cpu_seconds / 1e6,
         "flows": stats.flows,
         "masks": stats.masks,
         "allocations": measured.allocations,

@@ -14,7 +14,6 @@ use portway_datapath::{
 use portway_flow::{Action, FlowKey, FlowMask};
 use portway_vport::ops::{TYPE_NULL, TYPE_PCAP};
 use portway_vport::{PortName, Registry, Vport};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::allocations;
 
@@ -31,20 +30,15 @@ pub(crate) struct Measured {
     /// Packets sent.
     pub(crate) sent: u64,
     pub(crate) seconds: f64,
-    /// CPU time of the workers meanwhile, all together; the main thread sleeps.
-    pub(crate) cpu_seconds: f64,
     /// Memory allocations meanwhile, on all threads.
     pub(crate) allocations: u64,
+    /// Processor time that the workers had: on a machine with other work it is less than the time that passed.
+    pub(crate) cpu_seconds: f64,
 }
 
 impl Measured {
     pub(crate) fn mpps(&self) -> f64 {
         self.sent as f64 / self.seconds / 1e6
-    }
-
-    /// The same per second of a worker's CPU time, times the workers: what the machine would do if it did nothing else.
-    pub(crate) fn mpps_cpu(&self, workers: usize) -> f64 {
-        self.sent as f64 / self.cpu_seconds / 1e6 * workers as f64
     }
 }
 
@@ -116,9 +110,9 @@ impl Rig {
     }
 }
 
-/// CPU time of this process so far.
+/// Processor time of the whole process; the thread that asks sleeps while it measures.
 fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 

@@ -107,15 +107,17 @@ fn workers(bench: &Bench) -> Result<(Vec<f64>, Vec<f64>)> {
     let capture = bench.scratch.join("workers.pcap");
     capture::write(&capture, 1_000)?;
     let (capture, seconds) = (capture.to_string_lossy(), bench.seconds().to_string());
-    let forward = |workers: &str| {
+    let forward = |workers: u8| {
+        let count = workers.to_string();
         let arguments =
-            ["forward", "--pcap", &*capture, "--rule", "l4", "--seconds", &seconds, "--workers", workers];
-        peers::mpps(&bench.portway_bench(&[&arguments[..], &["--pairs", "2"]].concat())?)
+            ["forward", "--pcap", &*capture, "--rule", "l4", "--seconds", &seconds, "--workers", &count];
+        let answer = bench.portway_bench(&[&arguments[..], &["--pairs", "2"]].concat())?;
+        Ok::<_, anyhow::Error>(peers::mpps(&answer)? * f64::from(workers))
     };
     let (mut two, mut one) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds() {
-        two.push(forward("2")?);
-        one.push(forward("1")?);
+        two.push(forward(2)?);
+        one.push(forward(1)?);
     }
     Ok((two, one))
 }

@@ -32,10 +32,10 @@ pub(super) fn ovs_dpdk(capture: &Path, seconds: u32, rule: &str) -> Result<f64> 
     mpps(&process::capture(command.arg(capture).arg(seconds.to_string()).arg(rule))?)
 }
 
-/// The figure in `{"mpps_cpu": N}`, which is how peers and our own measuring program answer: millions of packets per
-/// second of the polling threads' CPU time.
+/// The figure in `{"mpps_per_cpu_second": N}`, which is how peers and our own measuring program answer: millions of
+/// packets per second of the polling threads' CPU time.
 pub(super) fn mpps(answer: &str) -> Result<f64> {
-    number(answer, "mpps_cpu")
+    number(answer, "mpps_per_cpu_second")
 }
 
 /// A number by its name in an answer's JSON object.
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        assert!((mpps("{\"mpps_cpu\": 12.5}\n").unwrap() - 12.5).abs() < 1e-9);
-        assert!(mpps("{}").unwrap_err().to_string().contains("no `mpps_cpu`"));
+        assert!((mpps("{\"mpps_per_cpu_second\": 12.5}\n").unwrap() - 12.5).abs() < 1e-9);
+        assert!(mpps("{}").unwrap_err().to_string().contains("no `mpps_per_cpu_second`"));
         assert!(mpps("oops").is_err());
     }
 }
