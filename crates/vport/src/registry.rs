@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portway_uapi::openvswitch::OVS_VPORT_TYPE_GRE;
 
@@ -43,8 +43,8 @@ pub struct Registry {
 struct State {
     types: BTreeMap<u32, Entry>,
     loading: BTreeMap<u32, Arc<Announcement>>,
-    /// Types that were unregistered and may still be mapped: the channel closes when they are gone.
-    leaving: BTreeMap<u32, Receiver<()>>,
+    /// Types that were unregistered and may still be mapped: each channel closes when its type is gone.
+    leaving: BTreeMap<u32, Vec<Receiver<()>>>,
     module_path: Vec<PathBuf>,
     gre_owners: BTreeMap<NetnsId, String>,
 }
@@ -95,19 +95,17 @@ impl Registry {
 
     /// Removes a type. EBUSY while ports of it live, EAFNOSUPPORT if it is not known.
     pub fn unregister(&self, port_type: u32) -> Result<(), Error> {
-        let entry = {
-            let mut state = self.lock();
-            let unknown = Error::TypeUnknown { port_type };
-            let kind = &state.types.get(&port_type).ok_or_else(|| unknown.clone())?.kind;
-            kind.close().map_err(|references| Error::TypeInUse {
-                port_type,
-                name: kind.name().into(),
-                references,
-            })?;
-            state.types.remove(&port_type).ok_or(unknown)?
-        };
-        let Entry { kind, gone } = entry;
-        self.lock().leaving.insert(port_type, gone);
+        let mut state = self.lock();
+        let unknown = Error::TypeUnknown { port_type };
+        let kind = &state.types.get(&port_type).ok_or_else(|| unknown.clone())?.kind;
+        kind.close().map_err(|references| Error::TypeInUse {
+            port_type,
+            name: kind.name().into(),
+            references,
+        })?;
+        let Entry { kind, gone } = state.types.remove(&port_type).ok_or(unknown)?;
+        state.leaving.entry(port_type).or_default().push(gone);
+        drop(state);
         // The module's `exit` runs here, without our lock, unless a port that is leaving still holds the type.
         drop(kind);
         Ok(())
@@ -186,14 +184,32 @@ impl Registry {
     /// Waits until an earlier copy of the type is unmapped: a file that is still mapped would be found again by the dynamic
     /// linker, half way through its life.
     fn await_departure(&self, port_type: u32) -> Result<(), Error> {
-        let Some(gone) = self.lock().leaving.remove(&port_type) else { return Ok(()) };
-        match gone.recv_timeout(LEAVING_WAIT) {
-            Err(RecvTimeoutError::Disconnected) | Ok(()) => Ok(()),
-            Err(RecvTimeoutError::Timeout) => {
-                self.lock().leaving.insert(port_type, gone);
-                Err(Error::TypeGoing { port_type })
+        let deadline = Instant::now() + LEAVING_WAIT;
+        let mut leaving = self.lock().leaving.remove(&port_type).unwrap_or_default();
+        leaving.retain(|gone| {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            gone.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
+        });
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        self.lock().leaving.entry(port_type).or_default().extend(leaving);
+        Err(Error::TypeGoing { port_type })
+    }
+
+    /// The modules on the module path, loaded or not: number and file. Of several files for one type the first counts.
+    /// Whether they are acceptable is seen when they are loaded. Reads directories.
+    pub fn available(&self) -> Vec<(u32, PathBuf)> {
+        let mut found = BTreeMap::new();
+        for directory in self.module_path() {
+            let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+            for file in entries.flatten().map(|entry| entry.path()) {
+                if let Some(port_type) = module_file_type(&file) {
+                    found.entry(port_type).or_insert(file);
+                }
             }
         }
+        found.into_iter().collect()
     }
 
     /// The number of a known type by its name.

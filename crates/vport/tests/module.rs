@@ -280,6 +280,8 @@ fn unsuitable_modules_are_refused_by_name() {
     fs::copy(modules.path(3028), modules.path(3031)).unwrap();
     assert!(matches!(modules.refused(3031), ModuleError::MissingSymbol { .. }));
     assert_eq!(modules.registry.list().len(), 1, "none of them is registered");
+    let available: Vec<_> = modules.registry.available().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(available, (3020..=3031).collect::<Vec<_>>(), "all the same they are there");
     // What was refused can be put right.
     modules.loaded(3020, &[]);
 }

@@ -221,6 +221,41 @@ fn bad_files_are_refused() {
 }
 
 #[test]
+fn damaged_files_are_refused_or_replayed_and_never_a_panic() {
+    let dir = TempDir::new().unwrap();
+    let good = pcap_of(&frames([60, 70, 1514, 64]), true, 0xa1b2_3c4d);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed as usize % below
+    };
+    let (mut refused, mut replayed) = (0, 0);
+    for _ in 0..2000 {
+        let mut content = good.clone();
+        for _ in 0..=random(4) {
+            // The headers are where it hurts.
+            let at = [random(24), 24 + random(16), 100 + random(16), random(content.len())][random(4)];
+            content[at] = [0, 1, 0x7f, 0xff, random(256) as u8][random(5)];
+        }
+        content.truncate(content.len() - [0, random(100)][random(2)]);
+        match create(&attributes(Some(&file(&dir, &content)), None, 1)) {
+            Ok(port) => {
+                assert!(receive(&port, &mut Pool::new()).len() <= 4);
+                assert_eq!(port.handle().faults(), 0);
+                replayed += 1;
+            }
+            Err(errno) => {
+                assert_eq!(errno, Errno::EINVAL);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100 && replayed > 100, "{refused} {replayed}");
+}
+
+#[test]
 fn files_that_are_not_there_or_too_long_or_no_files() {
     let dir = TempDir::new().unwrap();
     let refused = |rx: Option<&Path>, tx: Option<&Path>| create(&attributes(rx, tx, 0)).unwrap_err();
