@@ -3,13 +3,20 @@
 //!
 //! * [`Netns`]: a network namespace, found by name, process or path; work is run inside it.
 //! * [`Links`]: rtnetlink questions about devices, asked in the namespace where the socket was opened.
+//! * [`Watcher`]: follows the devices of any number of namespaces, and the namespaces themselves.
 #![forbid(unsafe_code)]
 
+mod anchor;
 mod error;
+mod event;
 mod link;
 mod netns;
 mod rtnl;
+mod space;
+mod watch;
 
 pub use error::Error;
+pub use event::{Change, Event};
 pub use link::{Link, Links, flags, layer};
 pub use netns::{Netns, NetnsId};
+pub use watch::{WatchHandle, Watcher};
