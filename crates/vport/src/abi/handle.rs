@@ -6,7 +6,7 @@
 //! call, is counted for the port and for its type, and is logged with both names.
 
 use std::ffi::c_void;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -169,6 +169,12 @@ impl PortHandle {
             self.errno_of("rx_fd", i64::from(fd));
         }
         (fd >= 0).then_some(fd)
+    }
+
+    /// The same, for as long as the port is borrowed: what safe code can wait for.
+    pub fn rx_event_source(&self, queue: usize) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the descriptor is the port's own and stays open until the port is dropped, which `self` outlives not.
+        self.rx_fd(queue).map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
     /// Receives into `batch`, which must be empty, and returns how many there are. One thread at a time for each queue.

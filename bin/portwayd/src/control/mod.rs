@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the daemon is to have, and what it has: bridges and ports, who wants them, and how they come and go.
+//!
+//! One lock, held for a whole request: requests, reloads and device events are carried out one after the other. Packets do not
+//! wait for it: forwarding and learning have their own ([`crate::switching`]).
+//!
+//! A port that is wanted is *live* (it has a vport) or *pending* (its device is missing, or it could not be attached for
+//! another reason, which is kept and shown).
+
+mod bridges;
+mod failures;
+mod flows;
+mod ports;
+mod reload;
+mod report;
+mod requests;
+mod types;
+
+pub(crate) use failures::system;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use portway_api::{BridgeSpec, Failure, FailureKind, Origin, PortSpec, Vlans};
+use portway_bridge::{PortVlan, Settings, VlanSet};
+use portway_datapath::{Datapath, Netns, Switch};
+use portway_vport::Vport;
+
+use crate::config::Config;
+use crate::state::{State, StateFile};
+use crate::switching::Switching;
+
+/// What names a port: its namespace as the user wrote it, and its name.
+pub(crate) type PortKey = (Option<String>, String);
+
+/// A port that is wanted.
+pub(crate) struct Port {
+    spec: PortSpec,
+    origin: Origin,
+    live: Option<Arc<Vport>>,
+    /// Why it is not live.
+    problem: Option<Failure>,
+}
+
+/// A bridge.
+pub(crate) struct Entry {
+    spec: BridgeSpec,
+    own_type: String,
+    own_vlans: Vlans,
+    origin: Origin,
+    datapath: Arc<Datapath>,
+    ports: BTreeMap<PortKey, Port>,
+}
+
+/// Everything under the lock.
+pub(crate) struct Tables {
+    bridges: BTreeMap<String, Entry>,
+    state: State,
+}
+
+/// How the daemon was started: for `show`.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) config_path: Option<PathBuf>,
+    pub(crate) workers: usize,
+    pub(crate) started: Instant,
+}
+
+/// The control side of the daemon.
+pub(crate) struct Control {
+    switch: Arc<Switch>,
+    switching: Arc<Switching>,
+    /// The daemon's own namespace, in which bridges live.
+    netns: Netns,
+    state_file: StateFile,
+    facts: Facts,
+    tables: Mutex<Tables>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        switch: Arc<Switch>,
+        switching: Arc<Switching>,
+        netns: Netns,
+        state_file: StateFile,
+        facts: Facts,
+    ) -> Self {
+        let tables = Tables { bridges: BTreeMap::new(), state: State::default() };
+        Self { switch, switching, netns, state_file, facts, tables: Mutex::new(tables) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        // A request that panics is answered with an error; what it did so far is in the tables.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts with a configuration and with what was added at the command line. What cannot be had is pending or logged: a daemon
+    /// that switches something is better than none.
+    pub(crate) fn start(&self, config: &Config) {
+        let mut tables = self.lock();
+        let state = self.state_file.load().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            State::default()
+        });
+        for warning in self.apply(&mut tables, config) {
+            tracing::warn!("{warning}");
+        }
+        self.restore(&mut tables, state);
+    }
+
+    /// Takes everything down. Devices are given back to the host, internal ones deleted.
+    pub(crate) fn shut_down(&self) {
+        let mut tables = self.lock();
+        while let Some((_, entry)) = tables.bridges.pop_first() {
+            self.release(entry);
+        }
+    }
+
+    /// Devices, by namespace and name, that ports wait for or have.
+    pub(crate) fn pending(&self) -> BTreeSet<PortKey> {
+        let tables = self.lock();
+        let ports = tables.bridges.values().flat_map(|entry| &entry.ports);
+        ports.filter(|(_, port)| port.live.is_none()).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+impl Tables {
+    fn bridge(&self, name: &str) -> Result<&Entry, Failure> {
+        self.bridges.get(name).ok_or_else(|| self.no_bridge(name))
+    }
+
+    fn bridge_mut(&mut self, name: &str) -> Result<&mut Entry, Failure> {
+        if self.bridges.contains_key(name) {
+            return self.bridges.get_mut(name).ok_or_else(|| Failure::new(FailureKind::NotFound, "gone"));
+        }
+        Err(self.no_bridge(name))
+    }
+
+    fn no_bridge(&self, name: &str) -> Failure {
+        let names: Vec<&str> = self.bridges.keys().map(String::as_str).collect();
+        let remedy = match (crate::config::meant(name, names.iter().copied()), &names[..]) {
+            (Some(meant), _) => format!("did you mean {meant:?}?"),
+            (None, []) => format!("make it: portway bridge add {name}"),
+            (None, names) => format!("bridges are: {}", names.join(", ")),
+        };
+        Failure::new(FailureKind::NotFound, format!("there is no bridge {name:?}")).remedy(remedy)
+    }
+
+    /// The bridge that has a port.
+    fn bridge_of(&self, key: &PortKey) -> Option<&Entry> {
+        self.bridges.values().find(|entry| entry.ports.contains_key(key))
+    }
+}
+
+/// The bridge's settings as the learning switch takes them.
+fn settings(spec: &BridgeSpec) -> Settings {
+    Settings {
+        aging_ns: spec.aging_s.saturating_mul(1_000_000_000),
+        mac_limit: usize::try_from(spec.mac_limit).unwrap_or(usize::MAX),
+        flood_limit_pps: spec.flood_limit_pps,
+        ..Settings::default()
+    }
+}
+
+/// The port's VLANs as the learning switch takes them.
+fn port_vlan(vlans: &Vlans) -> PortVlan {
+    match vlans.access {
+        Some(vlan) => PortVlan::Access(vlan),
+        None => {
+            let allowed = (!vlans.trunk.is_empty()).then(|| VlanSet::new(vlans.trunk.iter().copied()));
+            PortVlan::Trunk { allowed, native: vlans.native }
+        }
+    }
+}

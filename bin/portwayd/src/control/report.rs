@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What there is, as replies say it.
+
+use std::collections::BTreeMap;
+
+use portway_api::{
+    BridgeInfo, DropLine, Failure, FdbLine, ModuleInfo, Origin, PortInfo, PortSpec, PortState, PortStats, Show,
+};
+use portway_buf::DropReason;
+use portway_flow::MacAddr;
+use portway_vport::Vport;
+
+use super::ports::no_port;
+use super::{Control, Entry, Tables};
+
+/// Which ports.
+pub(super) struct Filter<'a> {
+    pub(super) bridge: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) netns: Option<&'a str>,
+}
+
+impl Filter<'_> {
+    fn takes(&self, name: &str, netns: Option<&str>) -> bool {
+        self.name.is_none_or(|wanted| wanted == name) && (self.netns.is_none() || self.netns == netns)
+    }
+}
+
+impl Control {
+    pub(super) fn show(&self, tables: &Tables) -> Show {
+        Show {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.facts.started.elapsed().as_secs(),
+            workers: self.facts.workers,
+            config: self.facts.config_path.as_ref().map(|path| path.display().to_string()),
+            bridges: self.bridges(tables),
+        }
+    }
+
+    pub(super) fn bridges(&self, tables: &Tables) -> Vec<BridgeInfo> {
+        tables.bridges.values().map(|entry| self.bridge_info(entry)).collect()
+    }
+
+    fn bridge_info(&self, entry: &Entry) -> BridgeInfo {
+        let (macs, counters) = self.switching.summary(&entry.datapath);
+        let all = Filter { bridge: None, name: None, netns: None };
+        BridgeInfo {
+            name: entry.spec.name.clone(),
+            origin: entry.origin,
+            aging_s: entry.spec.aging_s,
+            mac_limit: entry.spec.mac_limit,
+            flood_limit_pps: entry.spec.flood_limit_pps,
+            macs: macs as u64,
+            flows: entry.datapath.stats().flows as u64,
+            counters: counters.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            ports: port_infos(entry, &all),
+        }
+    }
+
+    pub(super) fn fdb(&self, tables: &Tables, name: &str) -> Result<Vec<FdbLine>, Failure> {
+        let entry = tables.bridge(name)?;
+        let names: BTreeMap<u32, String> =
+            entry.datapath.ports().iter().map(|port| (port.port_no(), port.name().to_string())).collect();
+        let lines = self.switching.fdb(&entry.datapath).into_iter().map(|line| FdbLine {
+            vlan: line.vlan,
+            mac: line.mac.to_string(),
+            port: names.get(&line.port_no).cloned().unwrap_or_else(|| line.port_no.to_string()),
+            port_no: line.port_no,
+            age_s: line.age_ns / 1_000_000_000,
+            held: line.held,
+        });
+        Ok(lines.collect())
+    }
+
+    pub(super) fn ports(&self, tables: &Tables, filter: &Filter<'_>) -> Result<Vec<PortInfo>, Failure> {
+        Ok(entries(tables, filter)?.into_iter().flat_map(|entry| port_infos(entry, filter)).collect())
+    }
+
+    pub(super) fn port_stats(&self, tables: &Tables, filter: &Filter<'_>) -> Result<Vec<PortStats>, Failure> {
+        let mut lines = Vec::new();
+        for entry in entries(tables, filter)? {
+            let own = entry.datapath.port(0).filter(|_| filter.takes(&entry.spec.name, None));
+            lines.extend(own.map(|port| stats_of(entry, &entry.spec.name, &port)));
+            for ((netns, name), port) in &entry.ports {
+                let live = port.live.as_ref().filter(|_| filter.takes(name, netns.as_deref()));
+                lines.extend(live.map(|live| stats_of(entry, name, live)));
+            }
+        }
+        if let (true, Some(name)) = (lines.is_empty(), filter.name) {
+            return Err(no_port(tables, &(filter.netns.map(str::to_owned), name.to_owned())));
+        }
+        Ok(lines)
+    }
+
+    pub(super) fn modules(&self) -> Vec<ModuleInfo> {
+        let list = self.switch.registry().list();
+        let info = |kind: portway_vport::TypeInfo| ModuleInfo {
+            port_type: kind.port_type,
+            name: kind.name,
+            ports: kind.references as u64,
+            path: kind.file.map(|file| file.display().to_string()),
+            faults: kind.faults,
+        };
+        list.into_iter().map(info).collect()
+    }
+
+    pub(super) fn drops(&self) -> Vec<DropLine> {
+        let mut totals: BTreeMap<DropReason, u64> = BTreeMap::new();
+        for datapath in self.switch.datapaths() {
+            for (reason, count) in datapath.drops().iter() {
+                *totals.entry(reason).or_default() += count;
+            }
+        }
+        let line = |(reason, packets): (DropReason, u64)| DropLine {
+            reason: reason.name().to_owned(),
+            packets,
+            explanation: reason.explanation().trim().to_owned(),
+        };
+        totals.into_iter().map(line).collect()
+    }
+}
+
+fn entries<'t>(tables: &'t Tables, filter: &Filter<'_>) -> Result<Vec<&'t Entry>, Failure> {
+    match filter.bridge {
+        Some(name) => Ok(vec![tables.bridge(name)?]),
+        None => Ok(tables.bridges.values().collect()),
+    }
+}
+
+fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
+    let mut infos = Vec::new();
+    if filter.takes(&entry.spec.name, None) {
+        let spec = PortSpec {
+            port_type: entry.own_type.clone(),
+            vlans: entry.own_vlans.clone(),
+            ..PortSpec::new(&entry.spec.name)
+        };
+        let own = entry.datapath.port(0);
+        infos.push(port_info(entry, &spec, Origin::Bridge, own.as_deref(), None));
+    }
+    for ((netns, name), port) in &entry.ports {
+        if filter.takes(name, netns.as_deref()) {
+            infos.push(port_info(entry, &port.spec, port.origin, port.live.as_deref(), port.problem.as_ref()));
+        }
+    }
+    infos
+}
+
+fn port_info(
+    entry: &Entry,
+    spec: &PortSpec,
+    origin: Origin,
+    live: Option<&Vport>,
+    problem: Option<&Failure>,
+) -> PortInfo {
+    let info = live.map(Vport::info);
+    let mac = info.map(|info| MacAddr(info.mac)).filter(|mac| !mac.is_zero());
+    PortInfo {
+        name: spec.name.clone(),
+        bridge: entry.spec.name.clone(),
+        port_type: live.map_or_else(|| spec.port_type.clone(), |live| live.kind().name().to_owned()),
+        port_no: live.map(Vport::port_no),
+        state: if live.is_some() { PortState::Attached } else { PortState::Pending },
+        problem: problem.map(|problem| problem.message.clone()),
+        origin,
+        vlans: spec.vlans.clone(),
+        netns: spec.netns.clone(),
+        mac: mac.map(|mac| mac.to_string()),
+        mtu: live.and_then(Vport::mtu),
+        link_up: info.map(|info| info.link_up != 0),
+        options: spec.options.clone(),
+    }
+}
+
+fn stats_of(entry: &Entry, name: &str, port: &Vport) -> PortStats {
+    let stats = port.stats();
+    PortStats {
+        name: name.to_owned(),
+        bridge: entry.spec.name.clone(),
+        port_no: port.port_no(),
+        rx_packets: stats.rx_packets,
+        rx_bytes: stats.rx_bytes,
+        rx_dropped: stats.rx_dropped,
+        rx_errors: stats.rx_errors,
+        tx_packets: stats.tx_packets,
+        tx_bytes: stats.tx_bytes,
+        tx_dropped: stats.tx_dropped,
+        tx_errors: stats.tx_errors,
+    }
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The threads that forward packets: they sleep until a port has something, and poll while there is traffic.
+//!
+//! A worker waits in epoll for its ports. A port that had something is *active*: it is polled again and again until it has no more.
+//! While ports are active, epoll is asked now and then, without waiting, whether others became ready, so a busy port keeps nobody waiting.
+//! When none is active the worker may spin for a moment before it sleeps ([`Tuning::spin`]).
+
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use portway_datapath::{RxEntry, Switch, Worker};
+use portway_vport::Vport;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+
+use crate::clock;
+
+/// Marks the wake-up descriptor among the events.
+const WAKE: u64 = u64::MAX;
+/// Rounds over the active ports between two looks at the others.
+const LOOK_EVERY: u32 = 8;
+/// Events taken at once.
+const EVENTS: usize = 64;
+/// A worker that had nothing to do for so long gives its buffers back and then sleeps for as long as nothing happens.
+const REST_AFTER: Duration = Duration::from_millis(200);
+/// A port that failed is left alone for so long.
+const PENALTY: Duration = Duration::from_millis(100);
+/// Failures in a row after which it is.
+const ERRORS_MAX: u32 = 3;
+/// A port that can be neither waited for nor must be polled without pause is polled in this rhythm.
+const TIMER: Duration = Duration::from_millis(1);
+
+/// How workers behave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// How long a worker looks for more before it sleeps.
+    pub(crate) spin: Duration,
+}
+
+/// What others may do to a worker.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    wake: OwnedFd,
+    stop: AtomicBool,
+    /// Panics that were contained.
+    pub(crate) faults: AtomicU64,
+}
+
+impl Handle {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self { wake, stop: AtomicBool::new(false), faults: AtomicU64::new(0) })
+    }
+
+    /// Makes the worker look at its receive queues again.
+    pub(crate) fn wake(&self) {
+        // Full: it has not yet seen an earlier wake-up.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Makes the worker end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+/// Runs worker `index` until it is stopped. A panic costs the packets in its hands, not the switch: the worker begins anew.
+pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: Tuning) {
+    while !handle.is_stopped() {
+        let ended = catch_unwind(AssertUnwindSafe(|| -> std::io::Result<()> {
+            Loop::new(switch.worker(index), handle, tuning)?.run();
+            Ok(())
+        }));
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!("worker {index} cannot wait for its ports: {error}");
+                std::thread::sleep(PENALTY);
+            }
+            Err(_) => {
+                let faults = handle.faults.fetch_add(1, Ordering::Relaxed) + 1;
+                tracing::error!("worker {index} failed and begins anew ({faults} times so far); please report this");
+                std::thread::sleep(PENALTY);
+            }
+        }
+    }
+}
+
+/// How a port is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Epoll,
+    Always,
+    Timer,
+}
+
+struct Source {
+    id: u64,
+    wait: Wait,
+    is_active: bool,
+    errors: u32,
+    penalty_until: Option<Instant>,
+    /// Weak: a port that is deleted is destroyed whatever this worker does. Its descriptor then leaves epoll by itself.
+    port: Weak<Vport>,
+    queue: usize,
+}
+
+struct Loop<'h> {
+    worker: Worker,
+    handle: &'h Handle,
+    tuning: Tuning,
+    epoll: OwnedFd,
+    generation: u64,
+    sources: Vec<Source>,
+    penalties: usize,
+}
+
+impl<'h> Loop<'h> {
+    fn new(worker: Worker, handle: &'h Handle, tuning: Tuning) -> std::io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &handle.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        Ok(Self { worker, handle, tuning, epoll, generation: u64::MAX, sources: Vec::new(), penalties: 0 })
+    }
+
+    fn run(mut self) {
+        let mut idle_since: Option<Instant> = None;
+        let mut has_rested = true;
+        while !self.handle.is_stopped() {
+            self.follow_entries();
+            let mut packets = 0;
+            for _ in 0..LOOK_EVERY {
+                let polled = self.poll_active();
+                packets += polled;
+                if polled == 0 {
+                    break;
+                }
+            }
+            if packets > 0 {
+                (idle_since, has_rested) = (None, false);
+                self.look(Some(Duration::ZERO));
+                continue;
+            }
+            let now = Instant::now();
+            let idle = now.duration_since(*idle_since.get_or_insert(now));
+            if idle >= REST_AFTER && !has_rested {
+                self.worker.rest();
+                has_rested = true;
+            }
+            self.look(self.patience(idle, has_rested));
+        }
+    }
+
+    /// How long to wait for something to happen; `None`: as long as it takes.
+    fn patience(&self, idle: Duration, has_rested: bool) -> Option<Duration> {
+        let any = |wait| self.sources.iter().any(|source| source.wait == wait);
+        if idle < self.tuning.spin || any(Wait::Always) {
+            Some(Duration::ZERO)
+        } else if any(Wait::Timer) {
+            Some(TIMER)
+        } else if self.penalties > 0 {
+            Some(PENALTY)
+        } else if has_rested {
+            None
+        } else {
+            Some(REST_AFTER)
+        }
+    }
+
+    /// Takes over the receive queues that the switch has assigned to this worker, if they have changed.
+    fn follow_entries(&mut self) {
+        let generation = self.worker.entries_generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        let entries = self.worker.entries();
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sources)
+            .into_iter()
+            .partition(|source| entries.binary_search_by_key(&source.id, RxEntry::id).is_ok());
+        self.sources = kept;
+        for source in &gone {
+            self.forget(source);
+        }
+        for entry in entries {
+            let id = entry.id();
+            if self.sources.binary_search_by_key(&id, |source| source.id).is_err() {
+                let (wait, port, queue) = (self.begin_waiting(&entry), entry.port(), entry.queue());
+                let port = Arc::downgrade(port);
+                let source =
+                    Source { id, wait, is_active: true, errors: 0, penalty_until: None, port, queue };
+                // Ids ascend, and new ones are higher than old ones.
+                self.sources.push(source);
+            }
+        }
+        self.sources.sort_by_key(|source| source.id);
+    }
+
+    fn begin_waiting(&self, entry: &RxEntry) -> Wait {
+        let port = entry.port();
+        match self.watch(port, entry.queue(), entry.id()) {
+            Some(Ok(())) => Wait::Epoll,
+            Some(Err(errno)) => {
+                tracing::warn!(port = %port.name(), "cannot wait for the port, polls it instead: {errno}");
+                Wait::Timer
+            }
+            None if port.is_busy_poll() => Wait::Always,
+            None => Wait::Timer,
+        }
+    }
+
+    /// Lets epoll wait for a queue; `None`: it has nothing to wait for.
+    fn watch(&self, port: &Vport, queue: usize, id: u64) -> Option<Result<(), Errno>> {
+        let source = port.handle().rx_event_source(queue)?;
+        Some(epoll::add(&self.epoll, source, EventData::new_u64(id), EventFlags::IN))
+    }
+
+    fn forget(&self, source: &Source) {
+        if let Some(port) = source.port.upgrade()
+            && let Some(fd) = port.handle().rx_event_source(source.queue)
+        {
+            // It may have left by itself, with its penalty.
+            let _ = epoll::delete(&self.epoll, fd);
+        }
+    }
+
+    /// One batch from each active port; returns the number of packets.
+    fn poll_active(&mut self) -> usize {
+        let mut packets = 0;
+        for index in 0..self.sources.len() {
+            let source = &mut self.sources[index];
+            if !source.is_active && !matches!(source.wait, Wait::Always | Wait::Timer) {
+                continue;
+            }
+            match self.worker.poll(source.id, clock::now_ns()) {
+                Ok(received) => {
+                    source.is_active = received > 0;
+                    source.errors = 0;
+                    packets += received;
+                }
+                Err(errno) => self.punish(index, errno),
+            }
+        }
+        packets
+    }
+
+    /// A port failed: once is the news that its device went down; again and again must not keep the worker busy.
+    fn punish(&mut self, index: usize, errno: portway_vport::Errno) {
+        let source = &mut self.sources[index];
+        source.is_active = false;
+        source.errors = source.errors.saturating_add(1);
+        if source.errors > ERRORS_MAX && source.penalty_until.is_none() {
+            tracing::debug!(?errno, "a port fails to receive");
+            source.penalty_until = Some(Instant::now() + PENALTY);
+            self.penalties += 1;
+            self.forget(&self.sources[index]);
+        }
+    }
+
+    /// Waits for ports to have something.
+    fn look(&mut self, patience: Option<Duration>) {
+        let timeout = patience.map(|patience| Timespec {
+            tv_sec: patience.as_secs() as i64,
+            tv_nsec: i64::from(patience.subsec_nanos()),
+        });
+        let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
+        let count = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
+            Ok(count) => count,
+            // A signal, at most: the loop comes back here.
+            Err(_) => 0,
+        };
+        for event in &events[..count] {
+            match event.data.u64() {
+                WAKE => {
+                    let _ = rustix::io::read(&self.handle.wake, &mut [0; 8]);
+                }
+                id => {
+                    if let Ok(place) = self.sources.binary_search_by_key(&id, |source| source.id) {
+                        self.sources[place].is_active = true;
+                    }
+                }
+            }
+        }
+        if self.penalties > 0 {
+            self.forgive();
+        }
+    }
+
+    /// Waits again for ports whose penalty is over.
+    fn forgive(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.sources.len() {
+            let source = &mut self.sources[index];
+            if source.penalty_until.is_none_or(|until| now < until) {
+                continue;
+            }
+            source.penalty_until = None;
+            source.is_active = true;
+            let (id, queue, port) = (source.id, source.queue, source.port.upgrade());
+            if let Some(port) = port
+                && let Some(Err(_)) = self.watch(&port, queue, id)
+            {
+                self.sources[index].wait = Wait::Timer;
+            }
+        }
+        self.penalties = self.sources.iter().filter(|source| source.penalty_until.is_some()).count();
+    }
+}
