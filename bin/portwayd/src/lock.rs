@@ -44,7 +44,13 @@ impl FolderLock {
         let unusable = |error| Error::Unusable { folder: folder.to_owned(), error };
         std::fs::create_dir_all(folder).map_err(unusable)?;
         let path = folder.join(LOCK_NAME);
-        let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(path).map_err(unusable)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .map_err(unusable)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -55,7 +61,10 @@ impl FolderLock {
             Err(errno) => return Err(unusable(errno.into())),
         }
         // The pid is for messages: a disk that is full does not stop the daemon here.
-        let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let note = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         if let Err(error) = note {
             tracing::warn!("cannot note the process id in {}: {error}", folder.display());
         }

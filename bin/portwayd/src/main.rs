@@ -1,7 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The Portway daemon.
+//! `portwayd`: the daemon. Bridges and ports from a config file, workers that forward, a control socket.
+//!
+//! `daemon.rs` is its life, `worker.rs` the forwarding threads, `switching.rs` the learning thread, `control/` what is wanted and what
+//! is there, `server.rs` the socket. This program is the only one that makes threads.
 #![forbid(unsafe_code)]
 
+mod args;
+mod clock;
 mod config;
+mod control;
+mod daemon;
+mod lock;
+mod notify;
+mod server;
+mod state;
+mod switching;
+mod watch;
+mod worker;
 
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::Args;
+use config::Config;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match start(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if the standard error is closed.
+            let _ = writeln!(std::io::stderr(), "portwayd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> anyhow::Result<()> {
+    let (path, config) = daemon::read_config(args)?;
+    let filter = log_filter(args, &config)?;
+    if args.check {
+        let file = path.map(|path| path.display().to_string()).unwrap_or_else(|| "no config file".to_owned());
+        let ports: usize = config.bridges.iter().map(|bridge| bridge.ports.len()).sum();
+        writeln!(std::io::stdout(), "{file}: {} bridges, {ports} ports, no mistakes", config.bridges.len())?;
+        return Ok(());
+    }
+    let is_terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(is_terminal).with_target(false).init();
+    daemon::run(args, path, &config)
+}
+
+fn log_filter(args: &Args, config: &Config) -> anyhow::Result<EnvFilter> {
+    let wanted = args.log.as_deref().or(config.log.as_deref()).unwrap_or("info");
+    EnvFilter::try_new(wanted).map_err(|error| {
+        anyhow::anyhow!(
+            "--log {wanted:?} is not a log filter: {error}; give a level like info, or: warn,portwayd=debug"
+        )
+    })
+}

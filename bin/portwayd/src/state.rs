@@ -89,7 +89,9 @@ impl StateFile {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
-            Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(Error::Unreadable { path, error }),
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+                return Err(Error::Unreadable { path, error });
+            }
             Err(error) => return Err(self.put_aside(error.to_string())),
         };
         let state: State = serde_json::from_str(&text).map_err(|error| self.put_aside(error.to_string()))?;
@@ -150,7 +152,12 @@ mod tests {
     fn damage_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::new(folder.path());
-        for bad in [&b"{"[..], b"\xff", br#"{"version":2,"bridges":[],"ports":[]}"#, br#"{"version":1,"bridges":[]}"#] {
+        for bad in [
+            &b"{"[..],
+            b"\xff",
+            br#"{"version":2,"bridges":[],"ports":[]}"#,
+            br#"{"version":1,"bridges":[]}"#,
+        ] {
             std::fs::write(file.path(), bad).unwrap();
             assert!(matches!(file.load(), Err(Error::Damaged { .. })), "{bad:?}");
             assert_eq!(std::fs::read(folder.path().join("state.json.damaged")).unwrap(), bad);

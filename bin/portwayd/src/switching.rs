@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use portway_bridge::{Bridge, Counters, FdbEntry, FlowChange, FlowId, FlowStats, PortSettings, PortVlan, Settings};
+use portway_bridge::{
+    Bridge, Counters, FdbEntry, FlowChange, FlowId, FlowStats, PortSettings, PortVlan, Settings,
+};
 use portway_datapath::{Datapath, Flow, FlowParts, FlowRequest, Reason, Switch, Upcall};
 use portway_flow::{Action, FlowKey, FlowMask};
 
@@ -195,10 +197,24 @@ impl Switching {
         self.with(datapath, |bridge, _| bridge.hand_flow_gone(key, mask));
     }
 
-    /// Whether a flow is the bridge's own.
+    /// Deletes a flow if it is the bridge's own; false: it is not.
+    pub(crate) fn flow_del(&self, datapath: &Datapath, flow: &Arc<Flow>) -> bool {
+        let mut bridges = self.lock();
+        let Some(learning) = bridges.get_mut(&datapath.id()) else { return false };
+        let own = learning.flows.iter().find(|(_, own)| Arc::ptr_eq(own, flow)).map(|(id, _)| *id);
+        let Some(id) = own else { return false };
+        learning.bridge.flow_gone(id);
+        learning.apply(&self.switch, vec![FlowChange::Delete { id }]);
+        true
+    }
+
+    /// The flows that are the bridge's own.
     pub(crate) fn own_flows(&self, datapath: &Datapath) -> Vec<Arc<Flow>> {
         let bridges = self.lock();
-        bridges.get(&datapath.id()).map(|learning| learning.flows.values().cloned().collect()).unwrap_or_default()
+        bridges
+            .get(&datapath.id())
+            .map(|learning| learning.flows.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The learned addresses.

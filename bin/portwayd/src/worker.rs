@@ -7,8 +7,8 @@
 
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use portway_datapath::{RxEntry, Switch, Worker};
@@ -88,7 +88,9 @@ pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: T
             }
             Err(_) => {
                 let faults = handle.faults.fetch_add(1, Ordering::Relaxed) + 1;
-                tracing::error!("worker {index} failed and begins anew ({faults} times so far); please report this");
+                tracing::error!(
+                    "worker {index} failed and begins anew ({faults} times so far); please report this"
+                );
                 std::thread::sleep(PENALTY);
             }
         }

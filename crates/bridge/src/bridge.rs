@@ -62,43 +62,57 @@ pub struct FlowStats {
     pub used_ns: u64,
 }
 
-/// What happened in a bridge since it was made. Frames are counted where the bridge sees them: at the first of a flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+/// Declares the counters once: the struct and the names derive from it.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $field:ident,)+) => {
+        /// What happened in a bridge since it was made. Frames are counted where the bridge sees them: at the first of a flow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters { $($(#[doc = $doc])+ pub $field: u64,)+ }
+
+        impl Counters {
+            /// Every counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Misses handled.
-    pub upcalls: u64,
+    upcalls,
     /// Addresses learned.
-    pub learned: u64,
+    learned,
     /// Addresses that moved to another port.
-    pub moved: u64,
+    moved,
     /// Addresses that moved too often and were held.
-    pub held: u64,
+    held,
     /// Addresses that were forgotten because they were silent.
-    pub aged: u64,
+    aged,
     /// Addresses that were pushed out of a full table.
-    pub evicted: u64,
+    evicted,
     /// Misses that were flooded.
-    pub flooded: u64,
+    flooded,
     /// Misses that were dropped, by [`Reason`]: to the port they came from.
-    pub drop_hairpin: u64,
+    drop_hairpin,
     /// To a port that does not carry the VLAN.
-    pub drop_not_carried: u64,
+    drop_not_carried,
     /// To a reserved address.
-    pub drop_reserved: u64,
+    drop_reserved,
     /// From an address that is none.
-    pub drop_bad_source: u64,
+    drop_bad_source,
     /// With a VLAN that the port does not take.
-    pub drop_vlan: u64,
+    drop_vlan,
     /// From an address that is held at another port.
-    pub drop_held: u64,
+    drop_held,
     /// From a port over the flood limit.
-    pub drop_storm: u64,
+    drop_storm,
     /// Without an Ethernet header, or from a port that has just gone.
-    pub drop_other: u64,
+    drop_other,
     /// How often a port was over the flood limit.
-    pub storms: u64,
+    storms,
     /// Flows that were not installed because the bridge's limit was reached.
-    pub flow_limit_hits: u64,
+    flow_limit_hits,
 }
 
 /// What the bridge is told about a port.

@@ -9,9 +9,9 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use names::name_fault;
+pub(crate) use names::{meant, name_fault};
 pub(crate) use problem::ConfigError;
-pub(crate) use read::parse;
+pub(crate) use read::{AGING_S_MAX, MAC_LIMIT_MAX, WORKERS_MAX, parse};
 
 use std::path::Path;
 
@@ -31,9 +31,18 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BridgeConfig {
     pub(crate) spec: BridgeSpec,
-    /// How the bridge's own port takes part in VLANs.
+    /// The type of the bridge's own port: internal, or null for a bridge without one on the host.
+    pub(crate) own_type: String,
+    /// How it takes part in VLANs.
     pub(crate) own_vlans: Vlans,
     pub(crate) ports: Vec<PortSpec>,
+}
+
+impl BridgeConfig {
+    /// A bridge with an internal port of its own and no others.
+    pub(crate) fn new(spec: BridgeSpec) -> Self {
+        Self { spec, own_type: "internal".to_owned(), own_vlans: Vlans::default(), ports: Vec::new() }
+    }
 }
 
 impl Config {

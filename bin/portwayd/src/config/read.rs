@@ -15,8 +15,9 @@ use super::{BridgeConfig, Config};
 /// The most threads that anybody may ask for.
 pub(crate) const WORKERS_MAX: u64 = 256;
 /// A year: long enough to mean "never".
-const AGING_S_MAX: u64 = 31_536_000;
-const MAC_LIMIT_MAX: u64 = 1 << 20;
+pub(crate) const AGING_S_MAX: u64 = 31_536_000;
+/// Some hundred megabytes.
+pub(crate) const MAC_LIMIT_MAX: u64 = 1 << 20;
 const VLAN_END: u64 = portway_bridge::VLAN_MAX as u64 + 1;
 const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
 
@@ -97,7 +98,7 @@ impl Reader<'_> {
         }
         self.bridges.entry(name.clone()).or_insert(at);
         let spec = BridgeSpec { name, aging_s, mac_limit, flood_limit_pps };
-        let mut bridge = BridgeConfig { spec, own_vlans: Vlans::default(), ports: Vec::new() };
+        let mut bridge = BridgeConfig::new(spec);
         for (table, at) in ports {
             self.port(Section::new(table, "[[bridge.port]]", at), &mut bridge);
         }
@@ -116,14 +117,19 @@ impl Reader<'_> {
         let is_own = name == bridge.spec.name && netns.is_none();
         self.claim(&name, netns.clone(), &bridge.spec.name, at);
         if is_own {
-            if let Some((other, at)) = port_type.filter(|(name, _)| name != "internal" && name != "2") {
-                let message =
-                    format!("{name:?} is the bridge's own port: its type is internal, not {other:?}");
-                self.problems.push(Problem::new(
-                    at,
-                    message,
-                    "remove the type, or give the port another name",
-                ));
+            match port_type {
+                None => {}
+                Some((own, _)) if own == "internal" || own == "null" => bridge.own_type = own,
+                Some((other, at)) => {
+                    let message = format!(
+                        "{name:?} is the bridge's own port: its type is internal or null, not {other:?}"
+                    );
+                    self.problems.push(Problem::new(
+                        at,
+                        message,
+                        "remove the type, or give the port another name",
+                    ));
+                }
             }
             bridge.own_vlans = vlans;
             return;

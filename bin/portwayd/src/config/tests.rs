@@ -138,7 +138,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[[bridge]]\nname = \"a\"\n[[bridge.port]]\nname = \"a\"\ntype = \"netdev\"",
-        "p.toml:5:8: \"a\" is the bridge's own port: its type is internal, not \"netdev\"\n    remedy: remove the type, or give the port another name",
+        "p.toml:5:8: \"a\" is the bridge's own port: its type is internal or null, not \"netdev\"\n    remedy: remove the type, or give the port another name",
     ),
     (
         "[[bridge]]\nname = \"a\"\n[[bridge.port]]\nname = \"p\"\naccess = 4095",

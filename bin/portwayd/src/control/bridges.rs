@@ -70,7 +70,12 @@ impl Control {
     }
 
     /// Makes a bridge with its datapath and its own port, without other ports.
-    pub(super) fn make_bridge(&self, tables: &mut Tables, bridge: &BridgeConfig, origin: Origin) -> Result<(), Failure> {
+    pub(super) fn make_bridge(
+        &self,
+        tables: &mut Tables,
+        bridge: &BridgeConfig,
+        origin: Origin,
+    ) -> Result<(), Failure> {
         let BridgeConfig { spec, own_type, own_vlans, ports: _ } = bridge;
         let name = port_name(&spec.name)?;
         if tables.bridges.contains_key(&spec.name) {
@@ -83,9 +88,13 @@ impl Control {
         let own_number = types::number(self.switch.registry(), own_type)?;
         // Loads the type's module, if it must be.
         types::description(self.switch.registry(), own_number)?;
-        let request = DatapathRequest { local_type: own_number, ..DatapathRequest::new(name, self.netns.clone()) };
-        let datapath = self.switch.datapath_add(&request).map_err(|error| {
-            let own = portway_api::PortSpec { port_type: own_type.clone(), ..portway_api::PortSpec::new(&spec.name) };
+        let request =
+            DatapathRequest { local_type: own_number, ..DatapathRequest::new(name, self.netns.clone()) };
+        let datapath = self.switch.datapath_add(request).map_err(|error| {
+            let own = portway_api::PortSpec {
+                port_type: own_type.clone(),
+                ..portway_api::PortSpec::new(&spec.name)
+            };
             super::failures::port_failure(&own, &spec.name, &error)
         })?;
         self.switching.add(&datapath, settings(spec));

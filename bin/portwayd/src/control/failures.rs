@@ -5,11 +5,6 @@ use portway_api::{Failure, FailureKind, PortSpec};
 use portway_datapath::Error;
 use portway_vport::{Errno, Error as VportError};
 
-/// A failure of the operating system.
-pub(crate) fn system(what: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(FailureKind::System, format!("{what}: {error}"))
-}
-
 /// Why a port could not be added.
 pub(super) fn port_failure(spec: &PortSpec, bridge: &str, error: &Error) -> Failure {
     let name = &spec.name;
@@ -18,22 +13,36 @@ pub(super) fn port_failure(spec: &PortSpec, bridge: &str, error: &Error) -> Fail
     let is_device = spec.port_type == "netdev";
     let of = |kind, message: String| Failure::new(kind, message);
     match *errno {
-        Errno::ENODEV if is_device => of(FailureKind::NotFound, format!("there is no device {name:?}{place}"))
-            .remedy("see `ip link` for the devices there are"),
-        Errno::EBUSY if is_device => of(FailureKind::Busy, format!("device {name:?}{place} is in use by another bridge, bond or switch"))
-            .remedy(format!("see `ip link show {name}`; take it out with: ip link set {name} nomaster")),
+        Errno::ENODEV if is_device => {
+            of(FailureKind::NotFound, format!("there is no device {name:?}{place}"))
+                .remedy("see `ip link` for the devices there are")
+        }
+        Errno::EBUSY if is_device => of(
+            FailureKind::Busy,
+            format!("device {name:?}{place} is in use by another bridge, bond or switch"),
+        )
+        .remedy(format!("see `ip link show {name}`; take it out with: ip link set {name} nomaster")),
         Errno::EINVAL if is_device => of(
             FailureKind::BadRequest,
-            format!("device {name:?}{place} cannot be a port: the loopback, internal ports and devices that are not Ethernet cannot"),
+            format!(
+                "device {name:?}{place} cannot be a port: the loopback, internal ports and devices that are not Ethernet cannot"
+            ),
         ),
         Errno::EEXIST => of(FailureKind::Exists, format!("there is already a device {name:?}{place}"))
             .remedy("choose another name, or delete it: ip link del ".to_owned() + name),
-        Errno::EPERM | Errno::EACCES => of(FailureKind::Denied, format!("portwayd may not make port {name:?}: {errno}"))
-            .remedy("portwayd needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF: run it as root"),
-        Errno::ENOENT => of(FailureKind::NotFound, format!("port {name:?} needs something that is not there: {errno}"))
-            .remedy("look at its options and at portwayd's log"),
-        _ => of(FailureKind::System, format!("port {name:?} of type {} could not be added to {bridge:?}: {errno}", spec.port_type))
-            .remedy("see portwayd's log"),
+        Errno::EPERM | Errno::EACCES => {
+            of(FailureKind::Denied, format!("portwayd may not make port {name:?}: {errno}"))
+                .remedy("portwayd needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF: run it as root")
+        }
+        Errno::ENOENT => {
+            of(FailureKind::NotFound, format!("port {name:?} needs something that is not there: {errno}"))
+                .remedy("look at its options and at portwayd's log")
+        }
+        _ => of(
+            FailureKind::System,
+            format!("port {name:?} of type {} could not be added to {bridge:?}: {errno}", spec.port_type),
+        )
+        .remedy("see portwayd's log"),
     }
 }
 

@@ -16,8 +16,6 @@ mod report;
 mod requests;
 mod types;
 
-pub(crate) use failures::system;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

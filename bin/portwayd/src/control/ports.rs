@@ -21,7 +21,12 @@ pub(super) fn key_of(spec: &PortSpec) -> PortKey {
 
 impl Control {
     /// Adds a port at the command line. Its device must be there.
-    pub(super) fn port_add(&self, tables: &mut Tables, bridge: &str, spec: &PortSpec) -> Result<Done, Failure> {
+    pub(super) fn port_add(
+        &self,
+        tables: &mut Tables,
+        bridge: &str,
+        spec: &PortSpec,
+    ) -> Result<Done, Failure> {
         check(spec)?;
         self.check_free(tables, bridge, spec)?;
         let live = self.attach(tables.bridge(bridge)?, spec)?;
@@ -37,7 +42,10 @@ impl Control {
         entry.ports.insert(key_of(spec), port);
         tables.state = state;
         tracing::info!(bridge, port = %spec.name, number, "port added");
-        Ok(Done { message: format!("port {} added to {bridge} as number {number}", spec.name), warnings: Vec::new() })
+        Ok(Done {
+            message: format!("port {} added to {bridge} as number {number}", spec.name),
+            warnings: Vec::new(),
+        })
     }
 
     /// Deletes a port at the command line.
@@ -177,7 +185,8 @@ pub(super) fn no_port(tables: &Tables, (netns, name): &PortKey) -> Failure {
 
 /// What the config file's reader checks, for requests.
 fn check(spec: &PortSpec) -> Result<(), Failure> {
-    let bad = |message: String, remedy: &str| Err(Failure::new(FailureKind::BadRequest, message).remedy(remedy));
+    let bad =
+        |message: String, remedy: &str| Err(Failure::new(FailureKind::BadRequest, message).remedy(remedy));
     let vlans = &spec.vlans;
     let ids = vlans.access.iter().chain(&vlans.trunk).chain(&vlans.native);
     if let Some(id) = ids.clone().find(|id| !(1..=portway_bridge::VLAN_MAX).contains(*id)) {

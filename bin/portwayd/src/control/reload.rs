@@ -35,7 +35,8 @@ impl Control {
         self.remove_unwanted(tables, config, &mut warnings);
         for bridge in &config.bridges {
             if let Err(problem) = self.apply_bridge(tables, bridge) {
-                let remedy = problem.remedy.as_deref().map(|remedy| format!(" ({remedy})")).unwrap_or_default();
+                let remedy =
+                    problem.remedy.as_deref().map(|remedy| format!(" ({remedy})")).unwrap_or_default();
                 warnings.push(format!("bridge {}: {problem}{remedy}", bridge.spec.name));
             }
         }
@@ -153,7 +154,8 @@ impl Control {
             if tables.bridges.contains_key(&spec.name) {
                 continue;
             }
-            if let Err(problem) = self.make_bridge(tables, &BridgeConfig::new(spec.clone()), Origin::Runtime) {
+            if let Err(problem) = self.make_bridge(tables, &BridgeConfig::new(spec.clone()), Origin::Runtime)
+            {
                 tracing::error!(bridge = %spec.name, "cannot bring the bridge back: {problem}");
             }
         }
@@ -163,7 +165,9 @@ impl Control {
             }
             match tables.bridge_mut(&kept.bridge) {
                 Ok(entry) => self.want(entry, &kept.port, Origin::Runtime),
-                Err(problem) => tracing::error!(port = %kept.port.name, "cannot bring the port back: {problem}"),
+                Err(problem) => {
+                    tracing::error!(port = %kept.port.name, "cannot bring the port back: {problem}")
+                }
             }
         }
         tables.state = kept;

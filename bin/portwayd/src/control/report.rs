@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use portway_api::{
-    BridgeInfo, DropLine, Failure, FdbLine, ModuleInfo, Origin, PortInfo, PortSpec, PortState, PortStats, Show,
+    BridgeInfo, DropLine, Failure, FdbLine, ModuleInfo, Origin, PortInfo, PortSpec, PortState, PortStats,
+    Show,
 };
 use portway_buf::DropReason;
 use portway_flow::MacAddr;
@@ -141,7 +142,13 @@ fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
     }
     for ((netns, name), port) in &entry.ports {
         if filter.takes(name, netns.as_deref()) {
-            infos.push(port_info(entry, &port.spec, port.origin, port.live.as_deref(), port.problem.as_ref()));
+            infos.push(port_info(
+                entry,
+                &port.spec,
+                port.origin,
+                port.live.as_deref(),
+                port.problem.as_ref(),
+            ));
         }
     }
     infos

@@ -57,7 +57,9 @@ impl Control {
             Request::FlowAdd { bridge, flow, actions } => {
                 self.flow_add(tables, bridge, flow, actions).map(Reply::Done)
             }
-            Request::FlowDel { bridge, flow } => self.flow_del(tables, bridge, flow.as_deref()).map(Reply::Done),
+            Request::FlowDel { bridge, flow } => {
+                self.flow_del(tables, bridge, flow.as_deref()).map(Reply::Done)
+            }
             Request::ModuleList
             | Request::ModuleLoad { .. }
             | Request::ModuleUnload { .. }

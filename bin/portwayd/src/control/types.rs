@@ -45,7 +45,8 @@ pub(super) fn number(registry: &Registry, name: &str) -> Result<u32, Failure> {
 /// A type's description; its module is loaded if it must be.
 pub(super) fn description(registry: &Registry, number: u32) -> Result<TypeInfo, Failure> {
     registry.load(number).map_err(|error| {
-        let path: Vec<String> = registry.module_path().iter().map(|path| path.display().to_string()).collect();
+        let path: Vec<String> =
+            registry.module_path().iter().map(|path| path.display().to_string()).collect();
         let remedy = format!("modules are looked for in {} (--module-path)", path.join(", "));
         Failure::new(vport_kind(&error), error.to_string()).remedy(remedy)
     })?;
@@ -75,7 +76,8 @@ fn unknown_option(kind: &TypeInfo, name: &str) -> Failure {
         (None, []) => "remove it: the type takes no options".to_owned(),
         (None, known) => format!("it takes: {}", known.join(", ")),
     };
-    Failure::new(FailureKind::BadRequest, format!("port type {} has no option {name:?}", kind.name)).remedy(remedy)
+    Failure::new(FailureKind::BadRequest, format!("port type {} has no option {name:?}", kind.name))
+        .remedy(remedy)
 }
 
 /// Appends one option; the error says what it should be.
@@ -106,7 +108,8 @@ mod tests {
     use super::*;
 
     fn kind() -> TypeInfo {
-        let option = |attr, kind, name: &str| OptionInfo { attr, kind, name: name.into(), help: "Help.".into() };
+        let option =
+            |attr, kind, name: &str| OptionInfo { attr, kind, name: name.into(), help: "Help.".into() };
         TypeInfo {
             port_type: 1001,
             name: "pcap".into(),
@@ -142,9 +145,18 @@ mod tests {
             format!("{} / {}", failure.message, failure.remedy.unwrap())
         };
         assert_eq!(said("rxx", "a"), "port type pcap has no option \"rxx\" / did you mean \"rx\"?");
-        assert_eq!(said("colour", "a"), "port type pcap has no option \"colour\" / it takes: rx, port, fast, loops");
-        assert_eq!(said("port", "65536"), "option \"port\" of port type pcap cannot be \"65536\" / a number from 0 to 65535: Help.");
-        assert_eq!(said("fast", "yes"), "option \"fast\" of port type pcap cannot be \"yes\" / true or false: Help.");
+        assert_eq!(
+            said("colour", "a"),
+            "port type pcap has no option \"colour\" / it takes: rx, port, fast, loops"
+        );
+        assert_eq!(
+            said("port", "65536"),
+            "option \"port\" of port type pcap cannot be \"65536\" / a number from 0 to 65535: Help."
+        );
+        assert_eq!(
+            said("fast", "yes"),
+            "option \"fast\" of port type pcap cannot be \"yes\" / true or false: Help."
+        );
     }
 
     #[test]

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The daemon's life: locks, threads, signals, the end.
+
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use portway_datapath::{Netns, Switch, SwitchConfig};
+use portway_vport::{LinkedModule, NetnsId, Registry};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::args::{Args, DEFAULT_CONFIG};
+use crate::config::Config;
+use crate::control::{Control, Facts};
+use crate::lock::FolderLock;
+use crate::notify::notify;
+use crate::server::{self, Server};
+use crate::state::StateFile;
+use crate::switching::{Switching, Waker};
+use crate::watch;
+use crate::worker::{self, Handle, Tuning};
+
+/// The config file's path if there is one, and what it says.
+pub(crate) fn read_config(args: &Args) -> Result<(Option<PathBuf>, Config)> {
+    let path = match &args.config {
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        None if Path::new(DEFAULT_CONFIG).exists() => PathBuf::from(DEFAULT_CONFIG),
+        None => return Ok((None, Config::default())),
+    };
+    let config = Config::load(&path)?;
+    Ok((Some(path), config))
+}
+
+/// The threads that forward packets, and the one that learns.
+struct Threads {
+    workers: Vec<(Arc<Handle>, JoinHandle<()>)>,
+    learning: JoinHandle<()>,
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) -> Result<()> {
+    let started = Instant::now();
+    // Before any other thread begins: they inherit that these signals are taken here.
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot wait for signals")?;
+    let _socket_lock = FolderLock::take(&args.socket_dir)?;
+    let same = args.state_dir.canonicalize().ok() == args.socket_dir.canonicalize().ok();
+    let _state_lock = if same { None } else { Some(FolderLock::take(&args.state_dir)?) };
+    let server = Server::bind(&args.socket_dir)
+        .with_context(|| format!("cannot make the control socket in {}", args.socket_dir.display()))?;
+
+    let workers = worker_count(args, config);
+    let handles = (0..workers).map(|_| Handle::new().map(Arc::new)).collect::<std::io::Result<Vec<_>>>()?;
+    let waker = Waker::default();
+    let switch = make_switch(args, handles.clone(), waker.clone())?;
+    let switching = Switching::new(Arc::clone(&switch));
+    let threads = start_threads(&switch, &switching, &handles, &waker)?;
+    let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
+    let facts = Facts { config_path, workers, started };
+    let netns = Netns::new(NetnsId(own.0), None);
+    let control =
+        Arc::new(Control::new(switch, Arc::clone(&switching), netns, StateFile::new(&args.state_dir), facts));
+    control.start(config);
+    start_control(&control, server.listener()?)?;
+    tracing::info!(workers, "portwayd {} is ready", env!("CARGO_PKG_VERSION"));
+    notify("READY=1");
+
+    for signal in signals.forever() {
+        if signal == SIGHUP {
+            notify("RELOADING=1");
+            if let Err(failure) = control.reload() {
+                tracing::error!("{failure}");
+            }
+            notify("READY=1");
+            continue;
+        }
+        break;
+    }
+    tracing::info!("portwayd ends");
+    notify("STOPPING=1");
+    drop(server);
+    control.shut_down();
+    stop_threads(threads, &switching, &waker);
+    Ok(())
+}
+
+fn worker_count(args: &Args, config: &Config) -> usize {
+    let asked = args.workers.map(|workers| workers as usize).or(config.workers);
+    asked.unwrap_or_else(|| {
+        let cpus = rustix::thread::sched_getaffinity(None).map(|cpus| cpus.count() as usize);
+        cpus.unwrap_or(1).max(1)
+    })
+}
+
+fn make_switch(args: &Args, handles: Vec<Arc<Handle>>, waker: Waker) -> Result<Arc<Switch>> {
+    let registry = Registry::new();
+    registry.set_module_path(args.module_path.clone());
+    registry.register(LinkedModule::of::<vport_netdev::NetdevPort>())?;
+    registry.register(LinkedModule::of::<vport_internal::InternalPort>())?;
+    // The standard library's hash keys come from the system's random numbers.
+    let seed = RandomState::new().hash_one(std::process::id());
+    let config = SwitchConfig {
+        workers: handles.len(),
+        seed,
+        wake_upcalls: Box::new(move || waker.wake()),
+        wake_worker: Box::new(move |index| {
+            if let Some(handle) = handles.get(index) {
+                handle.wake();
+            }
+        }),
+        ..SwitchConfig::default()
+    };
+    Ok(Switch::new(config, registry))
+}
+
+fn start_threads(
+    switch: &Arc<Switch>,
+    switching: &Arc<Switching>,
+    handles: &[Arc<Handle>],
+    waker: &Waker,
+) -> Result<Threads> {
+    let tuning = Tuning { spin: Duration::ZERO };
+    let mut workers = Vec::new();
+    for (index, handle) in handles.iter().enumerate() {
+        let (switch, own) = (Arc::clone(switch), Arc::clone(handle));
+        let run = move || worker::run(&switch, index, &own, tuning);
+        let thread = thread::Builder::new().name(format!("worker{index}")).spawn(run)?;
+        workers.push((Arc::clone(handle), thread));
+    }
+    let (switching, waker) = (Arc::clone(switching), waker.clone());
+    let learning = thread::Builder::new().name("learning".to_owned()).spawn(move || switching.run(&waker))?;
+    Ok(Threads { workers, learning })
+}
+
+fn stop_threads(threads: Threads, switching: &Switching, waker: &Waker) {
+    switching.stop(waker);
+    for (handle, _) in &threads.workers {
+        handle.stop();
+    }
+    let all = threads.workers.into_iter().map(|(_, thread)| thread).chain([threads.learning]);
+    for thread in all {
+        if thread.join().is_err() {
+            tracing::error!("a thread had failed");
+        }
+    }
+}
+
+/// The threads that end with the process: they hold nothing that must be given back.
+fn start_control(control: &Arc<Control>, listener: UnixListener) -> Result<()> {
+    let server = Arc::clone(control);
+    thread::Builder::new().name("server".to_owned()).spawn(move || server::serve(&listener, &server))?;
+    let watcher = Arc::clone(control);
+    thread::Builder::new().name("watch".to_owned()).spawn(move || watch::run(&watcher))?;
+    Ok(())
+}
