@@ -206,8 +206,8 @@ impl GroupId {
     }
 }
 
-/// A number of at most 16 bytes.
-pub(crate) fn number(bytes: &[u8], order: Order) -> u128 {
+/// The number that at most 16 bytes are.
+pub fn number(bytes: &[u8], order: Order) -> u128 {
     let mut wide = [0; 16];
     let len = bytes.len().min(16);
     match order {
@@ -227,7 +227,7 @@ pub(crate) fn number(bytes: &[u8], order: Order) -> u128 {
 }
 
 /// Writes the low bits of a number into at most 16 bytes.
-pub(crate) fn put_number(bytes: &mut [u8], order: Order, value: u128) {
+pub fn put_number(bytes: &mut [u8], order: Order, value: u128) {
     let len = bytes.len().min(16);
     match order {
         Order::Host if cfg!(target_endian = "little") => {

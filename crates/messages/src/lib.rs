@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod key;
 mod refusal;
 
 pub use refusal::Refusal;

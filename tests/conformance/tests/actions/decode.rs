@@ -170,7 +170,7 @@ fn field(key: &mut FlowKey, name: &str, bytes: &[u8]) -> Result<(), Refused> {
             for (lse, bytes) in key.mpls_lse.iter_mut().zip(bytes.chunks(4)) {
                 *lse = array::<4>(bytes).into();
             }
-            key.mpls_count = (len / 4) as u8;
+            key.mpls_count = (1 << (len / 4)) - 1;
         }
         _ => return Err(Refused::Unsupported),
     }
