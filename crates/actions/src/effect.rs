@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use portway_buf::Packet;
-use portway_flow::Userspace;
+use portway_flow::{FlowKey, Userspace};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -23,8 +23,10 @@ pub enum Effect {
     },
     /// Send the packet to user space (OVS_PACKET_CMD_ACTION).
     Upcall {
-        /// The packet, whole; its key is to be extracted from it.
+        /// The packet, whole.
         packet: Packet,
+        /// The key to report; `None`: the packet's, to be extracted from it.
+        key: Option<Box<FlowKey>>,
         /// What the action says.
         userspace: Arc<Userspace>,
         /// Bytes to leave out at the packet's end (a trunc action); if not 0, the message also says how long the packet was.

@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::headers::VLAN_LEN;
 use crate::program::{Edit, Op, Program};
 use crate::segment::{passes_through, segment};
+use crate::stale_key::{self, StaleKey};
 use crate::ttl::{self, Ttl};
 use crate::{check_packet_length, edit, truncate, vlan};
 
@@ -51,7 +52,7 @@ pub struct Environment<'a> {
 }
 
 /// What actions leave for the actions behind them in the same list. A list within a list starts with a copy.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct State {
     /// Bytes that the next output leaves out at the end.
     cut_len: u32,
@@ -59,6 +60,8 @@ struct State {
     probability: u32,
     /// Whether push_eth fails; see [`ethernet::forbids_push`].
     push_ethernet_fails: bool,
+    /// The key that upcalls report, if it is not the packet's.
+    key: StaleKey,
 }
 
 /// What to do after a step.
@@ -81,11 +84,11 @@ pub fn execute(
     environment: &mut Environment<'_>,
 ) -> Result<(), Errno> {
     let effects_before = environment.effects.len();
-    let mut state = State { cut_len: 0, probability: u32::MAX, push_ethernet_fails: false };
+    let mut state = State { cut_len: 0, probability: u32::MAX, push_ethernet_fails: false, key: None };
     if packet.extension().is_some_and(|extension| extension.cut_len != 0) {
         state.cut_len = std::mem::take(&mut packet.extension_mut().cut_len);
     }
-    let mut run = Run { ops: program.ops(), dropped: false, environment };
+    let mut run = Run { ops: program.ops(), keeps_key: program.keeps_key(), dropped: false, environment };
     let done = run.list(0..program.ops().len(), packet, state);
     if !run.dropped && run.environment.effects.len() == effects_before {
         run.environment.drops.add(DropReason::FlowDrop, 1);
@@ -95,6 +98,7 @@ pub fn execute(
 
 struct Run<'p, 'e, 'x> {
     ops: &'p [Op],
+    keeps_key: bool,
     dropped: bool,
     environment: &'e mut Environment<'x>,
 }
@@ -128,7 +132,7 @@ impl Run<'_, '_, '_> {
             Op::Upcall { userspace, last } => {
                 let cut = std::mem::take(&mut state.cut_len);
                 self.hand_on(packet, *last, next, |run, packet| {
-                    run.upcall(userspace, packet, cut);
+                    run.upcall(userspace, packet, &state.key, cut);
                     Ok(())
                 })
             }
@@ -171,19 +175,19 @@ impl Run<'_, '_, '_> {
             Op::Drop { code: 0 } => Ok(self.drop(packet, DropReason::ActionDrop)),
             Op::Drop { .. } => Ok(self.drop(packet, DropReason::ActionError)),
             Op::Clone { .. } | Op::Sample { .. } | Op::CheckLength { .. } | Op::DecTtl { .. } => {
-                self.branch(at, packet, *state)
+                self.branch(at, packet, state)
             }
         }
     }
 
     /// The steps that have lists of their own.
-    fn branch(&mut self, at: usize, mut packet: Packet, state: State) -> Result<Flow, Failure> {
+    fn branch(&mut self, at: usize, mut packet: Packet, state: &mut State) -> Result<Flow, Failure> {
         let ops = self.ops;
         let body = at + 1;
         match &ops[at] {
             Op::Clone { body: len, last } => {
                 let end = body + *len as usize;
-                self.hand_on(packet, *last, end, |run, packet| run.list(body..end, packet, state))
+                self.hand_on(packet, *last, end, |run, packet| run.list(body..end, packet, state.clone()))
             }
             Op::Sample { probability, body: len, last } => {
                 let end = body + *len as usize;
@@ -195,7 +199,7 @@ impl Run<'_, '_, '_> {
                 if !chosen {
                     return Ok(Flow::Next(packet, end));
                 }
-                let state = State { probability: *probability, ..state };
+                let state = State { probability: *probability, ..state.clone() };
                 self.hand_on(packet, *last, end, |run, packet| run.list(body..end, packet, state))
             }
             Op::CheckLength { len, greater, less_or_equal, last } => {
@@ -203,14 +207,19 @@ impl Run<'_, '_, '_> {
                 let end = middle + *less_or_equal as usize;
                 let is_greater = check_packet_length::is_greater(&packet, counted_len(&packet), *len);
                 let chosen = if is_greater { body..middle } else { middle..end };
-                self.hand_on(packet, *last, end, |run, packet| run.list(chosen, packet, state))
+                self.hand_on(packet, *last, end, |run, packet| run.list(chosen, packet, state.clone()))
             }
             Op::DecTtl { body: len } => {
                 let end = body + *len as usize;
                 match ttl::decrement(&mut packet) {
-                    Ok(Ttl::Alive) => Ok(Flow::Next(packet, end)),
+                    Ok(Ttl::Alive) => {
+                        if let Some(key) = &mut state.key {
+                            stale_key::ttl(key, &mut packet);
+                        }
+                        Ok(Flow::Next(packet, end))
+                    }
                     Ok(Ttl::Expired) if body == end => Ok(self.drop(packet, DropReason::TtlExpired)),
-                    Ok(Ttl::Expired) => self.list(body..end, packet, state).map(|()| Flow::Gone),
+                    Ok(Ttl::Expired) => self.list(body..end, packet, state.clone()).map(|()| Flow::Gone),
                     Err(failure) => Err(self.fail(packet, failure)),
                 }
             }
@@ -232,8 +241,16 @@ impl Run<'_, '_, '_> {
         next: usize,
         state: &mut State,
     ) -> Result<Flow, Failure> {
+        if self.keeps_key {
+            stale_key::before(&mut state.key, edit, &mut packet);
+        }
         match edit::apply(edit, &mut packet, &mut state.push_ethernet_fails) {
-            Ok(()) => Ok(Flow::Next(packet, next)),
+            Ok(()) => {
+                if let Some(key) = &mut state.key {
+                    stale_key::after(key, edit, &mut packet);
+                }
+                Ok(Flow::Next(packet, next))
+            }
             Err(failure) => Err(self.fail(packet, failure)),
         }
     }
@@ -288,9 +305,10 @@ impl Run<'_, '_, '_> {
         }
     }
 
-    fn upcall(&mut self, userspace: &Arc<Userspace>, packet: Packet, cut_len: u32) {
+    fn upcall(&mut self, userspace: &Arc<Userspace>, packet: Packet, key: &StaleKey, cut_len: u32) {
         let userspace = Arc::clone(userspace);
-        self.environment.effects.push(Effect::Upcall { packet, userspace, cut_len });
+        let key = stale_key::report(key, &packet);
+        self.environment.effects.push(Effect::Upcall { packet, key, userspace, cut_len });
     }
 
     fn recirculate(&mut self, id: u32, mut packet: Packet, cut_len: u32) {

@@ -34,6 +34,7 @@ mod set_ipv4;
 mod set_ipv6;
 mod set_ports;
 mod size;
+mod stale_key;
 mod truncate;
 mod ttl;
 mod tunnel;

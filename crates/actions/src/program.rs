@@ -21,7 +21,7 @@ use crate::set_ethernet::EthernetRewrite;
 use crate::set_ipv4::Ipv4Rewrite;
 use crate::set_ipv6::Ipv6Rewrite;
 use crate::set_ports::PortsRewrite;
-use crate::{compile, size};
+use crate::{compile, size, stale_key};
 
 /// What a program may be, at most. The defaults are the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,8 @@ pub struct Program {
     actions: Vec<Action>,
     /// The ports, if output is all that the program does.
     outputs: Option<Vec<u32>>,
+    /// Whether an upcall may have to report a key that is not the packet's.
+    keeps_key: bool,
 }
 
 impl Program {
@@ -118,7 +120,8 @@ impl Program {
             .iter()
             .map(|action| if let Action::Output(port) = action { Some(*port) } else { None })
             .collect();
-        Ok(Self { ops, actions: actions.to_vec(), outputs })
+        let keeps_key = stale_key::possible(&ops);
+        Ok(Self { ops, actions: actions.to_vec(), outputs, keeps_key })
     }
 
     /// The list that the program was made of.
@@ -145,6 +148,10 @@ impl Program {
     #[inline]
     pub fn is_drop(&self) -> bool {
         self.actions.is_empty()
+    }
+
+    pub(crate) fn keeps_key(&self) -> bool {
+        self.keeps_key
     }
 
     pub(crate) fn ops(&self) -> &[Op] {

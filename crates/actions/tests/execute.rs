@@ -163,7 +163,7 @@ fn upcalls_and_samples_say_what_is_cut() {
     ];
     let effects = rig.run(&list, packet());
     let [
-        Effect::Upcall { packet, userspace: told, cut_len },
+        Effect::Upcall { packet, userspace: told, cut_len, key: None },
         Effect::Psample { group, probability, cut_len: cut, .. },
     ] = effects.as_slice()
     else {
@@ -277,4 +277,33 @@ fn a_failing_action_is_one_named_drop() {
     let effects = rig.run(&[Action::Output(1), Action::Clone(vec![mark]), Action::Output(2)], packet());
     assert_eq!(effects.len(), 1, "a list that fails ends the one around it");
     assert_eq!(rig.take_drops(), [(DropReason::ActionFailed, 2)]);
+}
+
+#[test]
+fn an_upcall_behind_moved_headers_reports_the_key_from_before() {
+    let mut rig = Rig::default();
+    let push = Action::PushMpls(MplsPush { lse: 0x0006_4140, ethertype: 0x8847, add_l3_tunnel: None });
+    let upcall = Action::Userspace(Userspace { pid: 5, ..Userspace::default() });
+    let reported = |effects: Vec<Effect>| match effects.into_iter().next() {
+        Some(Effect::Upcall { key, .. }) => key,
+        other => panic!("{other:?}"),
+    };
+    let list = [
+        set_src(7),
+        push.clone(),
+        set_src(9),
+        Action::Set(Set::SkbMark(Masked { value: 3, mask: None })),
+        upcall.clone(),
+    ];
+    let key = reported(rig.run(&list, packet())).unwrap();
+    assert_eq!((key.eth_type.get(), key.tp_dst.get(), key.mpls_count), (0x0800, 2000, 0));
+    assert_eq!((key.eth_src.0[5], key.skb_mark), (9, 3), "what is set later is in it");
+    assert!(reported(rig.run(&[set_src(7), upcall.clone()], packet())).is_none());
+    let tag = Action::PushVlan(PushVlan { tpid: 0x8100, tci: 0x1005 });
+    assert!(
+        reported(rig.run(&[tag.clone(), upcall.clone()], packet())).is_none(),
+        "a first tag is in the key"
+    );
+    let key = reported(rig.run(&[tag.clone(), tag, upcall], packet())).unwrap();
+    assert_eq!((key.vlan_tci.get(), key.cvlan_tci.get(), key.tp_dst.get()), (0x1005, 0, 2000));
 }

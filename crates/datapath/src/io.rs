@@ -215,8 +215,8 @@ impl Io {
                     self.drop_packet(packet, DropReason::RecirculationFull);
                 }
             }
-            Effect::Upcall { packet, userspace, cut_len } => {
-                self.upcall_action(site, program, packet, userspace, cut_len);
+            Effect::Upcall { packet, key, userspace, cut_len } => {
+                self.upcall_action(site, program, packet, key, userspace, cut_len);
             }
             // Nobody listens to psample groups until the netlink families exist; the sample is the packet's copy.
             Effect::Psample { packet, .. } => self.pool.give(packet),
@@ -242,10 +242,11 @@ impl Io {
         site: &Site<'_>,
         program: &Arc<Program>,
         mut packet: Packet,
+        key: Option<Box<FlowKey>>,
         userspace: Arc<Userspace>,
         cut_len: u32,
     ) {
-        let key = match extract(&mut packet) {
+        let key = match key.map_or_else(|| extract(&mut packet), |key| Ok(*key)) {
             Ok(key) => key,
             Err(reason) => return self.drop_packet(packet, reason),
         };

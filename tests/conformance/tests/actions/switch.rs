@@ -145,7 +145,7 @@ impl Switch {
             match effect {
                 Effect::Output { port, packet } => self.output(port, &packet, seen),
                 Effect::Recirculate { packet } => waiting.insert(0, packet),
-                Effect::Upcall { packet, userspace, cut_len } => {
+                Effect::Upcall { packet, userspace, cut_len, .. } => {
                     let socket = self.sockets.get(userspace.pid as usize - 1).cloned();
                     let userdata = userspace.userdata.as_deref().map(hex_of_bytes);
                     if let Some(socket) = socket {
