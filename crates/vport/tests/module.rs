@@ -449,3 +449,46 @@ fn the_module_in_the_handbook_works() {
     assert_eq!((port.stats().tx_packets, port.stats().tx_bytes, port.rx_queues()), (9, 540, 0));
     assert_eq!(port_of(&modules.registry, 1901, c"c1", &[0; 4]).unwrap_err(), Errno::EINVAL);
 }
+
+#[test]
+fn ports_come_and_go_while_their_module_does() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let modules = Modules::new();
+    modules.compile(3070, &[]);
+    let (stop, made, unloaded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // As the datapath does it: an unknown type is requested, and the request starts again.
+                    let kind = match modules.registry.try_get(3070) {
+                        Ok(kind) => kind,
+                        Err(error) => {
+                            assert_eq!(error.errno(), Errno::EAFNOSUPPORT);
+                            modules.registry.request(3070, NETNS).unwrap();
+                            continue;
+                        }
+                    };
+                    let (handle, info) = kind.create(&params(c"c0", &[])).unwrap();
+                    let port = Vport::new(handle, info, config("c0"));
+                    assert!(send(&port, 2).is_empty());
+                    port.detach();
+                    // From here on the module may be unloaded, and this port must still work.
+                    std::thread::yield_now();
+                    assert!(port.refresh_info().is_ok());
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while unloaded.load(Ordering::Relaxed) < 50 || made.load(Ordering::Relaxed) < 200 {
+            match modules.registry.unload(3070) {
+                Ok(()) => drop(unloaded.fetch_add(1, Ordering::Relaxed)),
+                Err(error) => assert!(matches!(error.errno(), Errno::EBUSY | Errno::EAFNOSUPPORT), "{error}"),
+            }
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let info = modules.registry.list().into_iter().find(|info| info.port_type == 3070);
+    assert!(info.is_none_or(|info| (info.references, info.faults) == (0, 0)));
+}

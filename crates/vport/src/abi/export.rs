@@ -146,8 +146,10 @@ fn contain<T: PortType, R>(callback: &str, body: impl FnOnce() -> R) -> Option<R
         Ok(result) => Some(result),
         Err(payload) => {
             report_panic(T::NAME, callback, &*payload);
-            // A payload's own destructor may panic: it is leaked rather than run outside of any net.
-            std::mem::forget(payload);
+            // A payload's own destructor may panic in turn; what that one throws is leaked, to make an end.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(second);
+            }
             None
         }
     }
