@@ -221,6 +221,52 @@ fn bad_files_are_refused() {
 }
 
 #[test]
+fn the_log_says_what_is_wrong_and_where() {
+    let dir = TempDir::new().unwrap();
+    let mut snapped = pcap_of(&frames([60, 70]), false, 0xa1b2_c3d4);
+    let second = 24 + 16 + 60;
+    snapped[second + 12..second + 16].copy_from_slice(&90u32.to_le_bytes());
+    let path = file(&dir, &snapped);
+    let said = logged(|| drop(create(&attributes(Some(&path), None, 0)).unwrap_err()));
+    let wanted = format!(
+        "port pcap0: {} frame 2 was cut by the capture's snap length (70 of 90 bytes)",
+        path.display()
+    );
+    assert!(said.contains(&wanted), "{said}");
+    let missing = dir.path().join("missing");
+    let said = logged(|| drop(create(&attributes(Some(&missing), None, 0)).unwrap_err()));
+    assert!(said.contains("missing cannot be read: No such file or directory"), "{said}");
+    let said = logged(|| drop(create(&[1, 2, 3]).unwrap_err()));
+    assert!(said.contains("rx=FILE, tx=FILE and loop=COUNT"), "{said}");
+}
+
+/// What this thread logs meanwhile.
+fn logged(body: impl FnOnce()) -> String {
+    use tracing_subscriber::util::SubscriberInitExt;
+    let log = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let writer = Arc::clone(&log);
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || Shared(Arc::clone(&writer)));
+    {
+        let _guard = subscriber.finish().set_default();
+        body();
+    }
+    String::from_utf8(log.lock().unwrap().clone()).unwrap()
+}
+
+struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
 fn damaged_files_are_refused_or_replayed_and_never_a_panic() {
     let dir = TempDir::new().unwrap();
     let good = pcap_of(&frames([60, 70, 1514, 64]), true, 0xa1b2_3c4d);

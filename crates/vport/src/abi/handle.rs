@@ -184,22 +184,34 @@ impl PortHandle {
         if !batch.is_empty() {
             return Ok(0);
         }
-        let mut packets: [*mut RawPacket; BATCH_MAX] = [std::ptr::null_mut(); BATCH_MAX];
-        // SAFETY: the port lives; the pool is ours alone during the call; `packets` has room for BATCH_MAX pointers.
+        let packets = batch.as_mut_ptr().cast::<*mut RawPacket>();
+        // SAFETY: the port lives; the pool is ours alone during the call; `packets` is the storage of an empty batch, room for
+        // BATCH_MAX pointers. Old ones are wiped from it, lest a module that fills in less than it says revive them.
         let n = unsafe {
-            rx(self.port.as_ptr(), queue as u32, pool.handle(), packets.as_mut_ptr(), BATCH_MAX as u32)
+            packets.write_bytes(0, BATCH_MAX);
+            rx(self.port.as_ptr(), queue as u32, pool.handle(), packets, BATCH_MAX as u32)
         };
         let Ok(claimed) = usize::try_from(n) else { return Err(self.errno_of("rx", i64::from(n))) };
-        for &raw in &packets[..claimed.min(BATCH_MAX)] {
-            let Some(raw) = NonNull::new(raw) else { continue };
-            // SAFETY: the module hands over packets that it took from the pool, each once (contract of `rx`). The batch
-            // has room: it was empty and takes BATCH_MAX.
+        // SAFETY: BATCH_MAX pointers, wiped above and then written by the module or not.
+        let received = unsafe { std::slice::from_raw_parts(packets, claimed.min(BATCH_MAX)) };
+        if claimed > BATCH_MAX || received.iter().any(|packet| packet.is_null()) {
+            return Ok(self.rx_sorted_out(received.to_vec(), batch));
+        }
+        // SAFETY: the module hands over packets that it took from the pool, each once (contract of `rx`); a `Packet` is one
+        // non-null pointer (repr(transparent)).
+        unsafe { batch.set_len(claimed) };
+        Ok(claimed)
+    }
+
+    /// Takes the packets out of what a module returned together with null pointers or a count past the end.
+    #[cold]
+    fn rx_sorted_out(&self, received: Vec<*mut RawPacket>, batch: &mut Batch) -> usize {
+        self.fault("rx", "returned null packets or more than there was room for");
+        for raw in received.into_iter().filter_map(NonNull::new) {
+            // SAFETY: as in `rx`; there are at most BATCH_MAX.
             unsafe { batch.push_unchecked(Packet::from_raw(raw)) };
         }
-        if batch.len() != claimed {
-            self.fault("rx", "returned null packets or more than there was room for");
-        }
-        Ok(batch.len())
+        batch.len()
     }
 
     /// Sends all packets of `batch`, leaving it empty. One thread at a time for each queue.
