@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::netns::NetnsId;
+use portway_vport::NetnsId;
 
 /// The mount table; polls with priority data when it changes.
 pub(crate) const MOUNTS: &str = "/proc/self/mountinfo";

@@ -2,7 +2,7 @@
 //! What becomes of devices and namespaces.
 
 use crate::link::Link;
-use crate::netns::NetnsId;
+use portway_vport::NetnsId;
 
 /// Something happened in a watched namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,5 +18,6 @@ mod watch;
 pub use error::Error;
 pub use event::{Change, Event};
 pub use link::{Link, Links, flags, layer};
-pub use netns::{Netns, NetnsId};
+pub use netns::Netns;
+pub use portway_vport::NetnsId;
 pub use watch::{WatchHandle, Watcher};

@@ -12,6 +12,8 @@ use std::thread;
 use rustix::fs::{fstat, fstatfs};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use portway_vport::NetnsId;
+
 use crate::Error;
 
 /// Where `ip netns` keeps names.
@@ -20,10 +22,6 @@ const NAMES: &str = "/run/netns";
 const OWN: &str = "/proc/thread-self/ns/net";
 /// NSFS_MAGIC, linux/magic.h.
 const NSFS: u64 = 0x6e73_6673;
-
-/// Which namespace: the inode number of its file, unique on the machine while it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NetnsId(pub u64);
 
 /// A network namespace, kept alive by this value.
 #[derive(Debug)]

@@ -10,3 +10,5 @@ mod queue;
 mod tap;
 
 pub use port::InternalPort;
+
+portway_vport::port_module!(portway_vport_type_2, InternalPort);

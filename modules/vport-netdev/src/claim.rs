@@ -10,6 +10,8 @@ use std::ffi::{c_int, c_long};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 
+use portway_vport::abi::log_level;
+use portway_vport::host;
 use portway_vport::ops::Errno;
 
 use crate::socket::last_errno;
@@ -150,7 +152,13 @@ fn unclaimed_revision(ifindex: u32) -> Result<u64, Errno> {
     match unsafe { bpf(BPF_PROG_QUERY, &mut query) } {
         Ok(_) => {}
         // Without tcx the attach type is unknown.
-        Err(Errno(libc::EINVAL)) => return Err(Errno(libc::EOPNOTSUPP)),
+        Err(Errno(libc::EINVAL)) => {
+            host::log(
+                log_level::ERROR,
+                "this kernel has no tcx (Linux 6.6 or later has): netdev ports are not possible",
+            );
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
         Err(errno) => return Err(errno),
     }
     let ids = &ids[..(query.count as usize).min(PROGRAMS_MAX)];

@@ -21,3 +21,5 @@ mod socket;
 mod tx;
 
 pub use port::NetdevPort;
+
+portway_vport::port_module!(portway_vport_type_1, NetdevPort);
