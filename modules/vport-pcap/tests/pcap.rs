@@ -227,21 +227,21 @@ fn the_log_says_what_is_wrong_and_where() {
     let second = 24 + 16 + 60;
     snapped[second + 12..second + 16].copy_from_slice(&90u32.to_le_bytes());
     let path = file(&dir, &snapped);
-    let said = logged(|| drop(create(&attributes(Some(&path), None, 0)).unwrap_err()));
+    let said = logged(|| create(&attributes(Some(&path), None, 0)).unwrap_err());
     let wanted = format!(
         "port pcap0: {} frame 2 was cut by the capture's snap length (70 of 90 bytes)",
         path.display()
     );
     assert!(said.contains(&wanted), "{said}");
     let missing = dir.path().join("missing");
-    let said = logged(|| drop(create(&attributes(Some(&missing), None, 0)).unwrap_err()));
+    let said = logged(|| create(&attributes(Some(&missing), None, 0)).unwrap_err());
     assert!(said.contains("missing cannot be read: No such file or directory"), "{said}");
-    let said = logged(|| drop(create(&[1, 2, 3]).unwrap_err()));
+    let said = logged(|| create(&[1, 2, 3]).unwrap_err());
     assert!(said.contains("rx=FILE, tx=FILE and loop=COUNT"), "{said}");
 }
 
 /// What this thread logs meanwhile.
-fn logged(body: impl FnOnce()) -> String {
+fn logged(body: impl FnOnce() -> Errno) -> String {
     use tracing_subscriber::util::SubscriberInitExt;
     let log = Arc::new(std::sync::Mutex::new(Vec::new()));
     let writer = Arc::clone(&log);
