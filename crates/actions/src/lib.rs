@@ -45,4 +45,4 @@ pub use error::Error;
 pub use execute::{Environment, Services, Verdict, execute};
 pub use hash::{flow_hash, symmetric_flow_hash};
 pub use program::{Limits, Program};
-pub use segment::{complete_checksum, segment};
+pub use segment::{complete_checksum, leaves_as_fragments, segment};

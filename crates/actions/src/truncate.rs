@@ -7,8 +7,8 @@ use portway_wire::ethernet;
 use crate::headers::VLAN_LEN;
 use crate::vlan;
 
-/// Takes `cut` bytes from the end, but never a part of the Ethernet header with its outermost tag. What the offloads would have done to bytes that are
-/// gone is not done any more.
+/// Takes `cut` bytes from the end, but never a part of the Ethernet header with its outermost tag. What the offloads would have done
+/// to bytes that are gone is not done any more.
 pub(crate) fn apply(packet: &mut Packet, cut: u32) {
     let header = match packet.kind() {
         PacketKind::Ethernet if vlan::is_tagged(packet) => ethernet::LEN + VLAN_LEN,

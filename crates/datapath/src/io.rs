@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use portway_actions::{Effect, Effects, Environment, Program, complete_checksum, execute, segment};
+use portway_actions::{
+    Effect, Effects, Environment, Program, complete_checksum, execute, leaves_as_fragments, segment,
+};
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
-use portway_flow::{Action, FlowKey, Lens, Userspace, extract};
+use portway_flow::{Action, FlowKey, Frag, Lens, Userspace, extract};
 use portway_sync::Guard;
 use portway_vport::Vport;
 
@@ -260,10 +262,11 @@ impl Io {
         &mut self,
         site: &Site<'_>,
         packet: Packet,
-        key: FlowKey,
+        mut key: FlowKey,
         reason: &dyn Fn() -> Reason,
         cut_len: u32,
     ) {
+        let fragments = leaves_as_fragments(&packet);
         let source = site.datapath.upcall_source(key.in_port);
         let mut segments = std::mem::take(&mut self.segments);
         if let Err(reason) = complete(packet, &mut self.pool, &mut segments) {
@@ -281,6 +284,9 @@ impl Io {
                 self.lost += 1;
                 self.drops.add(DropReason::UpcallQueueFull, 1);
                 self.pool.give(upcall.packet);
+            }
+            if fragments {
+                key.ip_frag = Frag::Later as u8; // of all but the first
             }
         }
         self.segments = segments;

@@ -62,6 +62,11 @@ pub fn segment(mut packet: Packet, pool: &mut Pool, out: &mut dyn FnMut(Packet))
     done
 }
 
+/// Whether [`segment`] makes IP fragments of the packet: the key of all but the first then says "later fragment".
+pub fn leaves_as_fragments(packet: &Packet) -> bool {
+    packet.offload().gso.is_some_and(|gso| gso.gso_type & !gso::ECN == gso::UDP)
+}
+
 /// A packet made of `parts`, with the metadata of `like` and nothing left to be done.
 fn assemble(like: &Packet, parts: &[&[u8]], pool: &mut Pool) -> Option<Packet> {
     let len = parts.iter().map(|part| part.len()).sum();

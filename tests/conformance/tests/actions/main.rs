@@ -10,7 +10,8 @@ use std::fmt::Write;
 
 use decode::{Refused, actions, key_and_mask};
 use portway_buf::{Gso, Offload, Packet};
-use portway_conformance::{Recording, Step, bytes_of_hex};
+use portway_conformance::attrs::{self, nest_bytes};
+use portway_conformance::{Recording, Step, bytes_of_hex, hex_of_bytes};
 use portway_flow::FlowMask;
 use serde_json::Value;
 use switch::{Port, Seen, Switch, Upcall, compile};
@@ -61,14 +62,16 @@ fn recorded(got: &Value) -> Seen {
     for (socket, upcalls) in got["upcalls"].as_object().into_iter().flatten() {
         let upcalls = upcalls.as_array().expect("a list of upcalls").iter().map(|upcall| {
             let text = |name| attribute(upcall, name).as_str().map(str::to_owned);
-            let key = attribute(upcall, "KEY").as_array().expect("an upcall has a key");
-            let recirc_id = key.iter().find(|pair| pair[0] == "RECIRC_ID").and_then(|pair| number(&pair[1]));
+            let mut key = attribute(upcall, "KEY").clone();
+            for pair in key.as_array_mut().into_iter().flatten().filter(|pair| pair[1] == "*") {
+                pair[1] = Value::from(0); // a hash, which differs from run to run
+            }
             Upcall {
                 cmd: if upcall["cmd"] == "MISS" { "MISS" } else { "ACTION" },
                 packet: text("PACKET").expect("an upcall has a packet"),
                 userdata: text("USERDATA"),
                 len: number(attribute(upcall, "LEN")),
-                recirc_id: recirc_id.unwrap_or(0) as u32,
+                key: hex_of_bytes(&nest_bytes(&key, attrs::KEY).expect("a key")),
             }
         });
         seen.upcalls.insert(socket.clone(), upcalls.collect());

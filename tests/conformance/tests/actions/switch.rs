@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use portway_actions::{Effect, Effects, Environment, Limits, Program, Services, Verdict, execute, segment};
+use portway_actions::{
+    Effect, Effects, Environment, Limits, Program, Services, Verdict, execute, leaves_as_fragments, segment,
+};
 use portway_buf::{DropCounts, Packet, Pool};
 use portway_conformance::hex_of_bytes;
-use portway_flow::{FlowKey, FlowMask};
+use portway_flow::{FlowKey, FlowMask, Frag};
+use portway_messages::key::encode_key;
 use portway_uapi::errno::Errno;
 
 /// What came out, as the recordings have it: frames per tap, and upcalls per socket.
@@ -23,7 +26,8 @@ pub(crate) struct Upcall {
     pub(crate) packet: String,
     pub(crate) userdata: Option<String>,
     pub(crate) len: Option<u64>,
-    pub(crate) recirc_id: u32,
+    /// The key's attributes, without the value of a hash.
+    pub(crate) key: String,
 }
 
 struct Flow {
@@ -96,7 +100,7 @@ impl Switch {
         while let Some(mut packet) = waiting.pop() {
             let Ok(key) = portway_flow::extract(&mut packet) else { continue };
             let Some(at) = self.flows.iter().position(|flow| flow.mask.matches(&key, &flow.key)) else {
-                self.miss(packet, &mut seen);
+                self.miss(packet, key, &mut seen);
                 continue;
             };
             let program = self.flows[at].program.clone();
@@ -145,11 +149,15 @@ impl Switch {
             match effect {
                 Effect::Output { port, packet } => self.output(port, &packet, seen),
                 Effect::Recirculate { packet } => waiting.insert(0, packet),
-                Effect::Upcall { packet, userspace, cut_len, .. } => {
+                Effect::Upcall { mut packet, key, userspace, cut_len } => {
+                    let Some(key) = key.or_else(|| portway_flow::extract(&mut packet).ok().map(Box::new))
+                    else {
+                        continue;
+                    };
                     let socket = self.sockets.get(userspace.pid as usize - 1).cloned();
                     let userdata = userspace.userdata.as_deref().map(hex_of_bytes);
                     if let Some(socket) = socket {
-                        self.upcall("ACTION", socket, packet, userdata, cut_len as usize, seen);
+                        self.upcall("ACTION", socket, (packet, *key), userdata, cut_len as usize, seen);
                     }
                 }
                 Effect::Psample { .. } => {}
@@ -165,10 +173,10 @@ impl Switch {
         }
     }
 
-    fn miss(&mut self, packet: Packet, seen: &mut Seen) {
+    fn miss(&mut self, packet: Packet, key: FlowKey, seen: &mut Seen) {
         if let Some(port) = self.ports.get(&packet.in_port()) {
             let socket = port.socket.clone();
-            self.upcall("MISS", socket, packet, None, 0, seen);
+            self.upcall("MISS", socket, (packet, key), None, 0, seen);
         }
     }
 
@@ -176,11 +184,13 @@ impl Switch {
         &mut self,
         cmd: &'static str,
         socket: String,
-        packet: Packet,
+        (packet, mut key): (Packet, FlowKey),
         userdata: Option<String>,
         cut_len: usize,
         seen: &mut Seen,
     ) {
+        key.dp_hash = 0;
+        let fragments = leaves_as_fragments(&packet);
         let list = seen.upcalls.entry(socket).or_default();
         let _ = segment(packet, &mut self.pool, &mut |packet| {
             let len = packet.len();
@@ -189,8 +199,11 @@ impl Switch {
                 packet: hex_of_bytes(&packet.frame()[..len.saturating_sub(cut_len)]),
                 userdata: userdata.clone(),
                 len: (cut_len > 0).then_some(len as u64),
-                recirc_id: packet.recirc_id(),
+                key: hex_of_bytes(&encode_key(&key)),
             });
+            if fragments {
+                key.ip_frag = Frag::Later as u8;
+            }
         });
     }
 }
