@@ -4,8 +4,8 @@
 //! A batch is first *scanned*: consecutive packets that no live mask can tell apart become one run, which is looked up once.
 
 use arrayvec::ArrayVec;
-use portway_buf::{BATCH_MAX, Batch, Packet};
-use portway_flow::{Classified, FlowKey, KeyCache, Lens, Shape, WINDOW, WindowCache, WindowKey, tcp_flags};
+use portway_buf::{BATCH_MAX, Batch};
+use portway_flow::{Classified, FlowKey, Head, KeyCache, Lens, WINDOW, WindowCache, WindowKey};
 use portway_sync::Guard;
 
 use crate::datapath::Datapath;
@@ -53,32 +53,30 @@ impl Caches {
     #[inline]
     pub(crate) fn scan(&self, lens: &Lens, batch: &Batch, runs: &mut Runs) {
         runs.clear();
-        let mut current: Option<(WindowKey, Shape, u32)> = None;
+        let mut head: Option<(Head<'_>, u32)> = None;
         for packet in batch {
-            let seen = look(lens, packet);
-            let len = packet.len() as u64;
-            let Some((header, shape)) = seen else {
-                current = None;
-                // The key is extracted when the run's turn comes; until then only the length is known.
-                runs.push(Run { by: By::Key, packets: 1, bytes: len, tcp_flags: 0 });
-                continue;
-            };
-            let flags = tcp_flags(header, packet.len(), shape);
-            let recirc_id = packet.recirc_id();
-            if let (Some((key, shape_before, recirc_before)), Some(run)) = (&current, runs.last_mut())
-                && *shape_before == shape
-                && *recirc_before == recirc_id
-                && lens.equals(header, shape, &key.window)
+            let len = packet.len();
+            let header = if packet.has_metadata() { None } else { packet.window::<WINDOW>() };
+            if let (Some(header), Some((first, recirc_id)), Some(run)) = (header, &head, runs.last_mut())
+                && first.is_followed_by(header, len)
+                && packet.recirc_id() == *recirc_id
             {
                 run.packets += 1;
-                run.bytes += len;
-                run.tcp_flags |= flags;
+                run.bytes += len as u64;
+                run.tcp_flags |= first.tcp_flags(header);
                 continue;
             }
-            let key = self.windows.key(lens.window(header, shape), recirc_id, shape);
-            self.windows.prefetch(&key);
-            current = Some((key, shape, recirc_id));
-            runs.push(Run { by: By::Window(key), packets: 1, bytes: len, tcp_flags: flags });
+            head = header.and_then(|header| lens.head(header, len)).map(|head| (head, packet.recirc_id()));
+            let mut run = Run { by: By::Key, packets: 1, bytes: len as u64, tcp_flags: 0 };
+            // A packet without a head takes the general way when its turn comes: its key is extracted then.
+            if let Some((head, recirc_id)) = &head {
+                let window = lens.window(head.header(), head.shape());
+                let key = self.windows.key(window, *recirc_id, head.shape());
+                self.windows.prefetch(&key);
+                run.by = By::Window(key);
+                run.tcp_flags = head.tcp_flags(head.header());
+            }
+            runs.push(run);
         }
     }
 
@@ -114,14 +112,4 @@ impl Caches {
         }
         Some(flow)
     }
-}
-
-/// The packet's header and shape, if the lens knows it and it has no metadata that would have to be matched.
-#[inline(always)]
-fn look<'p>(lens: &Lens, packet: &'p Packet) -> Option<(&'p [u8; WINDOW], Shape)> {
-    if packet.has_metadata() {
-        return None;
-    }
-    let header = packet.window::<WINDOW>()?;
-    Some((header, lens.shape(header, packet.len())?))
 }

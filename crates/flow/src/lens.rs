@@ -92,6 +92,19 @@ impl Shape {
         self as u8 & 1 == 1
     }
 
+    /// The shortest packet of this shape, in bytes.
+    const fn len_min(self) -> usize {
+        let l3 = if self.tagged() { 18 } else { 14 };
+        l3 + match self {
+            Self::Link | Self::LinkTagged => 0,
+            Self::Ipv4 | Self::Ipv4Tagged => 20,
+            Self::Udp4 | Self::Udp4Tagged => 28,
+            Self::Tcp4 | Self::Tcp4Tagged => 40,
+            Self::Udp6 | Self::Udp6Tagged => 48,
+            Self::Tcp6 | Self::Tcp6Tagged => 60,
+        }
+    }
+
     /// Whether the layout has an IPv6 header: its window is then looked at in full, else only its first 64 bytes.
     pub const fn is_ipv6(self) -> bool {
         self as u8 >= Shape::Udp6 as u8
@@ -109,6 +122,20 @@ pub struct Lens {
     depth: Depth,
     /// Indexed by [`Shape`].
     masks: [Window; SHAPES.len()],
+    /// The same with the bits that make a packet be of that shape.
+    run_masks: [Window; SHAPES.len()],
+}
+
+/// A packet that others are compared with: those that no live mask can tell from it follow it in one run.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    header: &'a [u8; WINDOW],
+    mask: &'a Window,
+    len_min: usize,
+    /// Where the TCP header is, if there is one at a known place.
+    tcp: Option<usize>,
+    depth: Depth,
+    shape: Shape,
 }
 
 impl Lens {
@@ -117,7 +144,11 @@ impl Lens {
     pub fn new(union: FlowMask, generation: u64) -> Self {
         let depth = depth_of(&union);
         let masks = SHAPES.map(|shape| window_mask(union.bits(), shape));
-        Self { union, generation, depth, masks }
+        let run_masks = SHAPES.map(|shape| {
+            let signature = signature(shape);
+            std::array::from_fn(|word| masks[shape as usize][word] | signature[word])
+        });
+        Self { union, generation, depth, masks, run_masks }
     }
 
     /// The union of the masks.
@@ -208,21 +239,56 @@ impl Lens {
         window
     }
 
-    /// Whether the packet's masked header equals `window`, for the same shape.
+    /// The packet as the first of a run, if it is of a known shape.
     #[inline(always)]
-    pub fn equals(&self, header: &[u8; WINDOW], shape: Shape, window: &Window) -> bool {
-        let mask = self.mask(shape);
+    pub fn head<'a>(&'a self, header: &'a [u8; WINDOW], len: usize) -> Option<Head<'a>> {
+        let shape = self.shape(header, len)?;
+        let tcp = tcp_offset(header, shape).filter(|l4| transport(header, len, PROTO_TCP, *l4).is_some());
+        let mask = &self.run_masks[shape as usize];
+        Some(Head { header, mask, len_min: shape.len_min(), tcp, depth: self.depth, shape })
+    }
+}
+
+impl Head<'_> {
+    /// The shape of the run's packets.
+    #[inline(always)]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The head's own header.
+    #[inline(always)]
+    pub fn header(&self) -> &[u8; WINDOW] {
+        self.header
+    }
+
+    /// Whether a packet is of the same shape and no live mask tells it from the head. A "no" may be too cautious, a "yes" is certain.
+    #[inline(always)]
+    pub fn is_followed_by(&self, header: &[u8; WINDOW], len: usize) -> bool {
         let difference = |from: usize, to: usize| {
-            (from..to).fold(0, |bits, index| bits | ((word_at(header, index) ^ window[index]) & mask[index]))
+            (from..to).fold(0, |bits, index| {
+                bits | ((word_at(header, index) ^ word_at(self.header, index)) & self.mask[index])
+            })
         };
         let mut bits = difference(0, 4);
         if self.depth != Depth::Link {
             bits |= difference(4, 8);
-            if shape.is_ipv6() {
+            if self.shape.is_ipv6() {
                 bits |= difference(8, WINDOW_WORDS);
             }
         }
         bits == 0
+            && len >= self.len_min
+            && self.tcp.is_none_or(|l4| transport(header, len, PROTO_TCP, l4).is_some())
+    }
+
+    /// TCP flags (12 bits) of the head or of a packet that follows it, for the flow's statistics; 0 if it is not TCP.
+    ///
+    /// A lens that does not look at layer 4 does not say what is there. Flags are then read behind plain headers only: behind IPv4
+    /// options or IPv6 extension headers they go uncounted.
+    #[inline(always)]
+    pub fn tcp_flags(&self, header: &[u8; WINDOW]) -> u16 {
+        self.tcp.map_or(0, |l4| be16(header, l4 + 12) & 0x0fff)
     }
 }
 
@@ -335,29 +401,34 @@ fn mask_transport(mask: &mut [u8; WINDOW], bits: &FlowKey, shape: Shape, l4: usi
     }
 }
 
-/// TCP flags (12 bits) for a flow's statistics, of a packet for which a lens found `shape`; 0 if it is not TCP.
-///
-/// A lens that does not look at layer 4 does not say what is there. Flags are then read from plain headers only: behind IPv4
-/// options or IPv6 extension headers they go uncounted.
+/// Where the TCP header of a packet of this shape is, if the packet is TCP behind plain headers.
 #[inline(always)]
-pub fn tcp_flags(header: &[u8; WINDOW], len: usize, shape: Shape) -> u16 {
+fn tcp_offset(header: &[u8; WINDOW], shape: Shape) -> Option<usize> {
     let l3 = if shape.tagged() { 18 } else { 14 };
     let ethertype = be16(header, l3 - 2);
-    let l4 = if ethertype == ETHERTYPE_IPV4 && header[l3 + 9] == PROTO_TCP {
-        let first = be16(header, l3 + 6) & 0x1fff == 0;
-        if header[l3] & 0x0f != 5 || !first {
-            return 0;
-        }
-        l3 + 20
-    } else if ethertype == ETHERTYPE_IPV6 && header[l3 + 6] == PROTO_TCP {
-        l3 + 40
-    } else {
-        return 0;
-    };
-    if transport(header, len, PROTO_TCP, l4).is_none() {
-        return 0;
+    if ethertype == ETHERTYPE_IPV4 {
+        let plain = header[l3] & 0x0f == 5 && be16(header, l3 + 6) & 0x1fff == 0;
+        return (plain && header[l3 + 9] == PROTO_TCP).then_some(l3 + 20);
     }
-    be16(header, l4 + 12) & 0x0fff
+    (ethertype == ETHERTYPE_IPV6 && header[l3 + 6] == PROTO_TCP).then_some(l3 + 40)
+}
+
+/// The header bits that make a packet be of this shape, and say whether it is TCP.
+fn signature(shape: Shape) -> Window {
+    let mut bits = [0u8; WINDOW];
+    let l3 = if shape.tagged() { 18 } else { 14 };
+    bits[12..14].fill(0xff);
+    bits[l3 - 2..l3].fill(0xff);
+    if !shape.is_ipv6() {
+        bits[l3] = 0x0f;
+        // More-fragments flag and offset; byte 6 is also where IPv6 names the next header.
+        bits[l3 + 6] = 0xff;
+        bits[l3 + 7] = 0xff;
+        bits[l3 + 9] = 0xff;
+    } else {
+        bits[l3 + 6] = 0xff;
+    }
+    std::array::from_fn(|index| word_at(&bits, index))
 }
 
 #[cfg(test)]

@@ -23,5 +23,5 @@ pub use cache::{Cached, KeyCache, WindowCache, WindowKey};
 pub use classifier::{Classified, Classifier, ClassifierError};
 pub use extract::{extract, extract_into};
 pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};
-pub use lens::{Depth, Lens, Shape, WINDOW, Window, tcp_flags};
+pub use lens::{Depth, Head, Lens, Shape, WINDOW, Window};
 pub use mask::{FlowMask, hash_words};

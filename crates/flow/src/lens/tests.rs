@@ -98,6 +98,14 @@ struct Seen {
     shape: Shape,
     window: Window,
     key: FlowKey,
+    tcp_flags: u16,
+}
+
+/// Whether the second frame follows the first in a run.
+fn follows(lens: &Lens, first: &[u8], second: &[u8]) -> bool {
+    let (first, second) = (Packet::copied_from(first).unwrap(), Packet::copied_from(second).unwrap());
+    let head = lens.head(first.window().unwrap(), first.len()).unwrap();
+    head.is_followed_by(second.window().unwrap(), second.len())
 }
 
 /// What the lens and what extraction make of a frame.
@@ -106,10 +114,12 @@ fn look(lens: &Lens, bytes: &[u8]) -> Option<Seen> {
     let header = packet.window::<WINDOW>().unwrap();
     let shape = lens.shape(header, packet.len())?;
     let window = lens.window(header, shape);
-    assert!(lens.equals(header, shape, &window));
+    let head = lens.head(header, packet.len()).unwrap();
+    assert!(head.shape() == shape && head.is_followed_by(header, packet.len()));
+    let tcp_flags = head.tcp_flags(header);
     // A frame that the lens accepts is one that extraction accepts.
     let key = extract(&mut packet).unwrap();
-    Some(Seen { shape, window, key })
+    Some(Seen { shape, window, key, tcp_flags })
 }
 
 proptest! {
@@ -125,8 +135,15 @@ proptest! {
             *byte = value;
         }
         let seen = [look(&lens, &a), look(&lens, &b), look(&lens, &c)];
-        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
-            let (Some(one), Some(other)) = (&seen[one], &seen[other]) else { continue };
+        let frames = [&a, &b, &c];
+        for (first, second) in [(0, 1), (0, 2), (1, 2)] {
+            let Some(one) = &seen[first] else { continue };
+            let follows = follows(&lens, frames[first], frames[second]);
+            let Some(other) = &seen[second] else {
+                prop_assert!(!follows);
+                continue;
+            };
+            prop_assert!(!follows || (one.shape == other.shape && one.window == other.window));
             if one.shape == other.shape && one.window == other.window {
                 prop_assert_eq!(union.apply(&one.key), union.apply(&other.key));
             }
@@ -138,7 +155,7 @@ proptest! {
         let lens = Lens::new(if deep { FlowMask::exact() } else { FlowMask::default() }, 1);
         let packet = Packet::copied_from(&bytes).unwrap();
         if let Some(seen) = look(&lens, &bytes) {
-            let flags = tcp_flags(packet.window().unwrap(), packet.len(), seen.shape);
+            let flags = seen.tcp_flags;
             let plain = packet.window::<WINDOW>().is_some_and(|header| {
                 Lens::new(FlowMask::exact(), 2).shape(header, packet.len()).is_some()
             });
@@ -199,10 +216,16 @@ fn every_bit_that_changes_a_key_changes_the_window() {
             let mut changed = original.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             for lens in &lenses {
-                let (Some(one), Some(other)) = (look(lens, &original), look(lens, &changed)) else {
+                let Some(one) = look(lens, &original) else { continue };
+                let follows = follows(lens, &original, &changed);
+                let Some(other) = look(lens, &changed) else {
+                    assert!(!follows, "layout {layout}, bit {bit}");
                     continue;
                 };
                 let same_window = one.shape == other.shape && one.window == other.window;
+                assert!(!follows || same_window, "layout {layout}, bit {bit}");
+                let tcp_flags_known = other.tcp_flags == other.key.tcp_flags.get() || other.tcp_flags == 0;
+                assert!(tcp_flags_known, "layout {layout}, bit {bit}");
                 let (one, other) = (lens.union().apply(&one.key), lens.union().apply(&other.key));
                 assert!(!same_window || one == other, "layout {layout}, bit {bit}: {one:?} {other:?}");
             }
