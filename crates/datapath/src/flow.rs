@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One flow of a datapath: key, mask, what to do, and what it has seen.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use portway_actions::Program;
 use portway_flow::{Cached, Classified, FlowKey, FlowMask};
-use portway_sync::{Counters, Domain, Guard, Snapshot};
+use portway_sync::{Domain, Guard, Local, Snapshot};
 
 /// A flow's identity as a client gave it (OVS_FLOW_ATTR_UFID): 1 to 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,11 +50,21 @@ const BYTES: usize = 1;
 const USED: usize = 2;
 const TCP_FLAGS: usize = 3;
 
+/// [`Flow::output`] of a flow that does anything but send to one port.
+const NO_OUTPUT: u32 = u32::MAX;
+
 /// A flow. Shared by the classifier and the workers' caches; immutable but for its program and its counters.
+///
+/// What a worker touches for each packet comes first, on one cache line.
+#[repr(C, align(64))]
 pub struct Flow {
     live: AtomicBool,
+    /// The port, if sending the packet there is all that the flow does.
+    output: AtomicU32,
+    /// One block for each worker, made when the first packet is counted.
+    counters: OnceLock<Box<[Local<4>]>>,
     program: Snapshot<Arc<Program>>,
-    counters: Counters<4>,
+    workers: usize,
     /// What the counters said when they were last cleared.
     cleared: Snapshot<FlowStats>,
     order: u64,
@@ -74,8 +84,10 @@ impl Flow {
     ) -> Self {
         Self {
             live: AtomicBool::new(true),
+            output: AtomicU32::new(program.single_output().unwrap_or(NO_OUTPUT)),
+            counters: OnceLock::new(),
             program: Snapshot::new(domain, Arc::new(program)),
-            counters: Counters::new(workers),
+            workers,
             cleared: Snapshot::new(domain, FlowStats::default()),
             order,
             masked: request.mask.apply(&request.key),
@@ -101,8 +113,25 @@ impl Flow {
         self.program.load(guard)
     }
 
+    /// The port, if sending the packet there is all that the flow does.
+    #[inline(always)]
+    pub(crate) fn single_output(&self) -> Option<u32> {
+        let port = self.output.load(Ordering::Relaxed);
+        (port != NO_OUTPUT).then_some(port)
+    }
+
     pub(crate) fn set_program(&self, program: Program) {
+        let output = program.single_output().unwrap_or(NO_OUTPUT);
         self.program.publish(Arc::new(program));
+        self.output.store(output, Ordering::Release);
+    }
+
+    /// Asks the processor for what [`Flow::count`] will touch.
+    #[inline(always)]
+    pub(crate) fn prefetch_counters(&self, worker: usize) {
+        if let Some(local) = self.counters.get().and_then(|locals| locals.get(worker)) {
+            portway_buf::prefetch(local);
+        }
     }
 
     /// Marks the flow as deleted: caches let go of it.
@@ -113,7 +142,8 @@ impl Flow {
     /// Counts packets on worker `worker`.
     #[inline]
     pub(crate) fn count(&self, worker: usize, packets: u64, bytes: u64, tcp_flags: u16, now_ns: u64) {
-        let local = self.counters.worker(worker);
+        let locals = self.counters.get_or_init(|| (0..self.workers).map(|_| Local::new()).collect());
+        let local = &locals[worker];
         local.add(PACKETS, packets);
         local.add(BYTES, bytes);
         local.set(USED, now_ns);
@@ -123,10 +153,14 @@ impl Flow {
     }
 
     fn totals(&self) -> FlowStats {
-        let [packets, bytes, ..] = self.counters.sum();
-        let used_ns = self.counters.locals().map(|local| local.get(USED)).max().unwrap_or(0);
-        let flags = self.counters.locals().fold(0, |flags, local| flags | local.get(TCP_FLAGS));
-        FlowStats { packets, bytes, used_ns, tcp_flags: flags as u16 }
+        let mut stats = FlowStats::default();
+        for local in self.counters.get().into_iter().flatten() {
+            stats.packets += local.get(PACKETS);
+            stats.bytes += local.get(BYTES);
+            stats.used_ns = stats.used_ns.max(local.get(USED));
+            stats.tcp_flags |= local.get(TCP_FLAGS) as u16;
+        }
+        stats
     }
 
     /// What the flow has seen since it was made or cleared; exact once traffic stops.

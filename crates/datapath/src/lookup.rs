@@ -5,14 +5,13 @@
 
 use arrayvec::ArrayVec;
 use portway_buf::{BATCH_MAX, Batch};
-use portway_flow::{Classified, FlowKey, Head, KeyCache, Lens, WINDOW, WindowCache, WindowKey};
+use portway_flow::{Classified, FlowKey, Head, KeyCache, Lens, Place, WINDOW, WindowCache, WindowKey};
 use portway_sync::Guard;
 
 use crate::datapath::Datapath;
 use crate::flow::Flow;
 
 /// How a run is looked up.
-#[derive(Clone, Copy)]
 pub(crate) enum By {
     /// By masked header bytes: all packets of the run have them in common.
     Window(WindowKey),
@@ -26,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) packets: usize,
     pub(crate) bytes: u64,
     pub(crate) tcp_flags: u16,
+    /// Where its flow is cached.
+    pub(crate) place: Option<Place>,
 }
 
 /// The runs of one batch.
@@ -67,23 +68,55 @@ impl Caches {
                 continue;
             }
             head = header.and_then(|header| lens.head(header, len)).map(|head| (head, packet.recirc_id()));
-            let mut run = Run { by: By::Key, packets: 1, bytes: len as u64, tcp_flags: 0 };
             // A packet without a head takes the general way when its turn comes: its key is extracted then.
-            if let Some((head, recirc_id)) = &head {
-                let window = lens.window(head.header(), head.shape());
-                let key = self.windows.key(window, *recirc_id, head.shape());
-                self.windows.prefetch(&key);
-                run.by = By::Window(key);
-                run.tcp_flags = head.tcp_flags(head.header());
-            }
-            runs.push(run);
+            let (by, tcp_flags) = match &head {
+                Some((head, recirc_id)) => {
+                    let window = lens.window(head.header(), head.shape());
+                    let key = self.windows.key(window, *recirc_id, head.shape());
+                    self.windows.prefetch(&key);
+                    (By::Window(key), head.tcp_flags(head.header()))
+                }
+                None => (By::Key, 0),
+            };
+            runs.push(Run { by, packets: 1, bytes: len as u64, tcp_flags, place: None });
         }
+    }
+
+    /// Finds the runs' flows in the cache of windows, and fetches what will be touched of them: each step for all runs, so that the
+    /// memory's answers overlap.
+    #[inline]
+    pub(crate) fn locate(&self, lens: &Lens, worker: usize, runs: &mut Runs) {
+        for run in runs.iter_mut() {
+            if let By::Window(key) = &run.by {
+                run.place = self.windows.locate(lens, key);
+                if let Some(flow) = run.place.and_then(|place| self.windows.held(place)) {
+                    portway_buf::prefetch(flow);
+                }
+            }
+        }
+        for run in runs.iter() {
+            if let Some(flow) = run.place.and_then(|place| self.windows.held(place)) {
+                flow.prefetch_counters(worker);
+            }
+        }
+    }
+
+    /// See [`portway_flow::WindowCache::version`].
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.windows.version()
+    }
+
+    /// The flow in a place that is still valid.
+    #[inline]
+    pub(crate) fn at(&self, place: Place) -> Option<&Flow> {
+        self.windows.at(place)
     }
 
     /// The flow of a run by its masked header, if it is cached.
     #[inline]
     pub(crate) fn find_window(&self, lens: &Lens, key: &WindowKey) -> Option<&Flow> {
-        self.windows.find(lens, key).map(|flow| &**flow)
+        self.windows.at(self.windows.locate(lens, key)?)
     }
 
     /// The flow of a key: from the cache, else from the classifier, remembered for the next time. With `window`, the packet's

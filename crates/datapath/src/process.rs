@@ -32,14 +32,23 @@ pub(crate) fn process_batch(
 /// One pass: every packet of `batch` is sent on, recirculated, handed to user space or dropped.
 fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, batch: &mut Batch) {
     caches.scan(site.lens, batch, runs);
+    caches.locate(site.lens, io.worker(), runs);
+    let version = caches.version();
     let mut packets = batch.drain(..);
     for run in runs.iter() {
         let packets = packets.by_ref().take(run.packets);
         match &run.by {
-            By::Window(key) => match caches.find_window(site.lens, key) {
-                Some(flow) => hit(io, site, flow, run, packets),
-                None => first_look(caches, io, site, run, packets),
-            },
+            By::Window(key) => {
+                // A place is good until something is inserted; then the run asks again.
+                let flow = match run.place {
+                    Some(place) if caches.version() == version => caches.at(place),
+                    _ => caches.find_window(site.lens, key),
+                };
+                match flow {
+                    Some(flow) => hit(io, site, flow, run, packets),
+                    None => first_look(caches, io, site, run, packets),
+                }
+            }
             By::Key => packets.for_each(|packet| look_up(caches, io, site, run, packet)),
         }
     }
@@ -57,7 +66,7 @@ fn first_look(
     let Some(first) = packets.next() else { return };
     let bytes = run.bytes - first.len() as u64;
     look_up(caches, io, site, run, first);
-    let rest = Run { by: By::Key, packets: run.packets - 1, bytes, tcp_flags: run.tcp_flags };
+    let rest = Run { by: By::Key, packets: run.packets - 1, bytes, tcp_flags: run.tcp_flags, place: None };
     if rest.packets == 0 {
         return;
     }
@@ -73,10 +82,12 @@ fn first_look(
 fn hit(io: &mut Io, site: &Site<'_>, flow: &Flow, run: &Run, packets: impl Iterator<Item = Packet>) {
     flow.count(io.worker(), run.packets as u64, run.bytes, run.tcp_flags, site.now_ns);
     io.count_hits(run.packets as u64);
-    let program = flow.program(site.guard);
-    match program.single_output() {
+    match flow.single_output() {
         Some(port) => io.output_all(site, port, packets),
-        None => packets.for_each(|packet| io.run_program(site, program, packet)),
+        None => {
+            let program = flow.program(site.guard);
+            packets.for_each(|packet| io.run_program(site, program, packet));
+        }
     }
 }
 
@@ -90,7 +101,8 @@ fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: &Run, mut pac
     let Some(flow) = caches.find_key(site.datapath, site.lens, &key, window, site.guard) else {
         return io.miss(site, packet, key);
     };
-    let one = Run { by: By::Key, packets: 1, bytes: packet.len() as u64, tcp_flags: key.tcp_flags.get() };
+    let tcp_flags = key.tcp_flags.get();
+    let one = Run { by: By::Key, packets: 1, bytes: packet.len() as u64, tcp_flags, place: None };
     hit(io, site, flow, &one, std::iter::once(packet));
 }
 

@@ -61,7 +61,7 @@ impl HashKeys {
 }
 
 /// What a packet is looked up by: its masked header, its shape and its recirculation id.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WindowKey {
     /// Masked header bytes.
     pub window: Window,
@@ -90,13 +90,24 @@ pub struct WindowCache<F> {
     keys: HashKeys,
     limit: usize,
     evictions: usize,
+    version: u64,
 }
+
+/// Where a flow is cached: see [`WindowCache::locate`].
+#[derive(Clone, Copy, Debug)]
+pub struct Place(usize);
 
 impl<F: Cached> WindowCache<F> {
     /// A cache that grows to at most `limit` entries (rounded up to a power of two), hashing with `seed`.
     pub fn new(limit: usize, seed: u64) -> Self {
         let limit = limit.next_power_of_two().max(ENTRIES_START);
-        Self { entries: empty_windows(ENTRIES_START), keys: HashKeys::new(seed), limit, evictions: 0 }
+        Self {
+            entries: empty_windows(ENTRIES_START),
+            keys: HashKeys::new(seed),
+            limit,
+            evictions: 0,
+            version: 0,
+        }
     }
 
     /// The key of a packet.
@@ -120,23 +131,44 @@ impl<F: Cached> WindowCache<F> {
         portway_buf::prefetch(&self.entries[first]);
     }
 
-    /// The flow of this key under this lens, if it is cached and lives.
+    /// Where the flow of this key under this lens is cached, if it is.
     #[inline(always)]
-    pub fn find(&self, lens: &Lens, key: &WindowKey) -> Option<&Arc<F>> {
+    pub fn locate(&self, lens: &Lens, key: &WindowKey) -> Option<Place> {
         let (first, second) = self.places(key.hash);
         let holds = |entry: &WindowEntry<F>| {
-            entry.generation == lens.generation() && entry.tag == key.tag && entry.window == key.window
+            let mut difference = (entry.generation ^ lens.generation()) | (entry.tag ^ key.tag);
+            for (held, wanted) in entry.window.iter().zip(&key.window) {
+                difference |= held ^ wanted;
+            }
+            difference == 0
         };
-        let entry = &self.entries[first];
-        let entry = if holds(entry) { entry } else { &self.entries[second] };
-        if !holds(entry) {
-            return None;
+        if holds(&self.entries[first]) {
+            return Some(Place(first));
         }
-        entry.flow.as_ref().filter(|flow| flow.is_live())
+        holds(&self.entries[second]).then_some(Place(second))
+    }
+
+    /// The flow in a place, if it lives. Valid until the next [`WindowCache::insert`].
+    #[inline(always)]
+    pub fn at(&self, place: Place) -> Option<&F> {
+        self.entries.get(place.0)?.flow.as_deref().filter(|flow| flow.is_live())
+    }
+
+    /// The flow in a place, dead or alive, without touching it.
+    #[inline(always)]
+    pub fn held(&self, place: Place) -> Option<&F> {
+        self.entries.get(place.0)?.flow.as_deref()
+    }
+
+    /// Changes with every insertion: a [`Place`] found before is then no longer valid.
+    #[inline(always)]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Remembers the flow of a key.
     pub fn insert(&mut self, lens: &Lens, key: &WindowKey, flow: Arc<F>) {
+        self.version += 1;
         let (first, second) = self.places(key.hash);
         let same = |entry: &WindowEntry<F>| entry.tag == key.tag && entry.window == key.window;
         let free = |entry: &WindowEntry<F>| entry.flow.as_ref().is_none_or(|flow| !flow.is_live());

@@ -19,7 +19,7 @@ pub use action::{
     Action, CheckPacketLength, Hash, HashAlgorithm, Ipv4Fields, Ipv6Fields, Masked, MplsPush, Ports, Psample,
     PushEth, PushNsh, PushVlan, Sample, Set, Userspace,
 };
-pub use cache::{Cached, KeyCache, WindowCache, WindowKey};
+pub use cache::{Cached, KeyCache, Place, WindowCache, WindowKey};
 pub use classifier::{Classified, Classifier, ClassifierError};
 pub use extract::{extract, extract_into};
 pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};

@@ -14,8 +14,16 @@ pub struct Local<const N: usize> {
     values: [AtomicU64; N],
 }
 
+impl<const N: usize> Default for Local<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const N: usize> Local<N> {
-    fn new() -> Self {
+    /// Zeros. [`Counters`] makes one for each worker; an object that is on the fast path may keep its own array of them.
+    #[must_use]
+    pub fn new() -> Self {
         Self { values: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
