@@ -18,6 +18,7 @@
 
 mod block_copy;
 mod drop_reason;
+mod huge_pages;
 mod metadata;
 mod packet;
 mod pool;
@@ -26,6 +27,7 @@ pub mod virtio;
 
 pub use block_copy::{BLOCK, Block};
 pub use drop_reason::{DropCounts, DropReason};
+pub use huge_pages::prefer_huge_pages;
 pub use metadata::{Extension, TunnelKey};
 pub use packet::{Gso, Offload, Packet, PacketKind, RawPacket, flags, prefetch};
 pub use pool::{Class, Pool, PoolHandle, PoolRef, depot_stats};

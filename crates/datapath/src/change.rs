@@ -275,14 +275,14 @@ impl Switch {
         let same_identity = parts.ufid.is_some_and(|ufid| entry.ufids.contains_key(&ufid));
         let masked = parts.mask.apply(&parts.key);
         let twin =
-            datapath.find_flow_with(&masked, |flow| *flow.mask() == parts.mask && *flow.key() == masked);
+            datapath.find_flow_with(&masked, |flow| *flow.mask() == parts.mask && flow.key() == masked);
         if same_identity || twin.is_some() {
             return Err(Error::FlowExists);
         }
         // The lens first: see `lens_book.rs`.
         entry.lens_book.add(&parts.key, &parts.mask, &datapath.lenses);
-        let added = datapath.flows.insert(&parts.mask, |order| {
-            Arc::new(Flow::new(&self.domain, self.workers + 1, order, parts, program))
+        let added = datapath.flows.insert(&parts.mask, |order, mask| {
+            Arc::new(Flow::new(&self.domain, self.workers + 1, order, mask, parts, program))
         });
         match added {
             Ok(flow) => {
@@ -308,7 +308,7 @@ impl Switch {
         flow: &Arc<Flow>,
         actions: &[Action],
     ) -> Result<(), Error> {
-        let program = Program::compile(actions, flow.unmasked_key(), flow.mask(), &Default::default())?;
+        let program = Program::compile(actions, &flow.unmasked_key(), flow.mask(), &Default::default())?;
         let _writer = self.lock();
         self.check_flow(datapath, flow)?;
         flow.set_program(program);
@@ -340,7 +340,7 @@ impl Switch {
     }
 
     fn check_flow(&self, datapath: &Datapath, flow: &Arc<Flow>) -> Result<(), Error> {
-        let found = datapath.find_flow_with(flow.key(), |candidate| std::ptr::eq(candidate, &**flow));
+        let found = datapath.find_flow_with(&flow.key(), |candidate| std::ptr::eq(candidate, &**flow));
         found.map(drop).ok_or(Error::NoSuchFlow)
     }
 
@@ -496,7 +496,7 @@ fn remove_flow(entry: &mut DatapathWriter, flow: &Arc<Flow>) -> Result<(), Error
     if let Some(ufid) = flow.ufid() {
         entry.ufids.remove(ufid);
     }
-    entry.lens_book.remove(flow.key(), flow.mask(), &datapath.lenses);
+    entry.lens_book.remove(&flow.key(), flow.mask(), &datapath.lenses);
     Ok(())
 }
 

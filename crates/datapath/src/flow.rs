@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use portway_actions::Program;
-use portway_flow::{Cached, Classified, FlowKey, FlowMask};
+use portway_flow::{Cached, Classified, FlowKey, FlowMask, PackedKey};
 use portway_sync::{Domain, Guard, Local, Snapshot};
 
 /// A flow's identity as a client gave it (OVS_FLOW_ATTR_UFID): 1 to 16 bytes.
@@ -68,9 +68,11 @@ pub struct Flow {
     /// What the counters said when they were last cleared.
     cleared: Snapshot<FlowStats>,
     order: u64,
-    masked: FlowKey,
-    mask: FlowMask,
-    key: FlowKey,
+    mask: Arc<FlowMask>,
+    /// Masked: what packets are compared with.
+    masked: PackedKey,
+    /// As the client gave it.
+    key: PackedKey,
     ufid: Option<Ufid>,
 }
 
@@ -79,7 +81,8 @@ impl Flow {
         domain: &Domain,
         workers: usize,
         order: u64,
-        request: &FlowParts,
+        mask: Arc<FlowMask>,
+        parts: &FlowParts,
         program: Program,
     ) -> Self {
         Self {
@@ -90,16 +93,16 @@ impl Flow {
             workers,
             cleared: Snapshot::new(domain, FlowStats::default()),
             order,
-            masked: request.mask.apply(&request.key),
-            mask: request.mask.clone(),
-            key: request.key.clone(),
-            ufid: request.ufid,
+            masked: PackedKey::from(&parts.mask.apply(&parts.key)),
+            mask,
+            key: PackedKey::from(&parts.key),
+            ufid: parts.ufid,
         }
     }
 
     /// The key as the client gave it, bits outside the mask included.
-    pub fn unmasked_key(&self) -> &FlowKey {
-        &self.key
+    pub fn unmasked_key(&self) -> FlowKey {
+        self.key.unpack()
     }
 
     /// The identity that the client gave.
@@ -182,7 +185,7 @@ impl Flow {
 
 impl std::fmt::Debug for Flow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").field("key", &self.masked).field("mask", &self.mask).finish_non_exhaustive()
+        f.debug_struct("Flow").field("key", &self.key()).field("mask", &self.mask).finish_non_exhaustive()
     }
 }
 
@@ -200,8 +203,12 @@ impl Classified for Flow {
     }
 
     #[inline]
-    fn key(&self) -> &FlowKey {
-        &self.masked
+    fn covers(&self, key: &FlowKey) -> bool {
+        self.masked.equals_masked(key, &self.mask)
+    }
+
+    fn key(&self) -> FlowKey {
+        self.masked.unpack()
     }
 
     #[inline]

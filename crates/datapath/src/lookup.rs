@@ -72,7 +72,7 @@ impl Caches {
             let (by, tcp_flags) = match &head {
                 Some((head, recirc_id)) => {
                     let window = lens.window(head.header(), head.shape());
-                    let key = self.windows.key(window, *recirc_id, head.shape());
+                    let key = self.windows.key(lens, window, *recirc_id, head.shape());
                     self.windows.prefetch(&key);
                     (By::Window(key), head.tcp_flags(head.header()))
                 }

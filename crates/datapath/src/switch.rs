@@ -45,7 +45,7 @@ impl Default for Limits {
             ports: 262_144,
             flows: 1_000_000,
             masks: 4096,
-            cache_entries: 65_536,
+            cache_entries: 262_144,
             upcalls_per_port: 256,
             upcalls: 8192,
         }

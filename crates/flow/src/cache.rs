@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use crate::key::FlowKey;
-use crate::lens::{Lens, Shape, WINDOW_WORDS, Window};
+use crate::lens::{Lens, SHORT_WORDS, Shape, WINDOW_WORDS, Window};
 
 /// What caches hold references to.
 pub trait Cached {
@@ -47,14 +47,19 @@ impl HashKeys {
         (product as u64) ^ ((product >> 64) as u64)
     }
 
-    /// The products do not depend on each other, so the processor computes them side by side.
+    /// The products do not depend on each other, so the processor computes them side by side. The words behind a short window's end
+    /// are zero, and so they contribute the same to every short window's hash: they are left out.
     #[inline(always)]
-    fn hash(&self, window: &Window, tag: u64) -> u64 {
+    fn hash(&self, window: &Window, tag: u64, short: bool) -> u64 {
         let keys = &self.0;
-        let mut hash = Self::fold(tag ^ keys[WINDOW_WORDS], keys[WINDOW_WORDS + 1]);
-        for pair in 0..WINDOW_WORDS / 2 {
-            let at = pair * 2;
-            hash ^= Self::fold(window[at] ^ keys[at], window[at + 1] ^ keys[at + 1]).rotate_left(at as u32);
+        let pair = |at: usize| {
+            Self::fold(window[at] ^ keys[at], window[at + 1] ^ keys[at + 1]).rotate_left(at as u32)
+        };
+        let mut hash =
+            pair(0) ^ pair(2) ^ Self::fold(window[4] ^ keys[4], tag ^ keys[WINDOW_WORDS]).rotate_left(4);
+        if !short {
+            hash ^=
+                pair(6) ^ pair(8) ^ Self::fold(window[5] ^ keys[5], keys[WINDOW_WORDS + 1]).rotate_left(5);
         }
         hash
     }
@@ -68,6 +73,7 @@ pub struct WindowKey {
     /// Recirculation id and shape.
     tag: u64,
     hash: u64,
+    short: bool,
 }
 
 #[inline(always)]
@@ -75,13 +81,14 @@ fn tag(recirc_id: u32, shape: Shape) -> u64 {
     (u64::from(recirc_id) << 8) | shape as u64
 }
 
-/// Two cache lines: the first holds all that an IPv4 or layer-2 packet compares.
-#[repr(align(128))]
+/// Two cache lines: the first holds all that a short window is compared with.
+#[repr(C, align(128))]
 struct WindowEntry<F> {
     flow: Option<Arc<F>>,
     generation: u64,
     tag: u64,
     window: Window,
+    short: bool,
 }
 
 /// Masked header bytes to flow. See the module's text.
@@ -110,11 +117,11 @@ impl<F: Cached> WindowCache<F> {
         }
     }
 
-    /// The key of a packet.
+    /// The key of a packet: `window` is its header masked by `lens`.
     #[inline(always)]
-    pub fn key(&self, window: Window, recirc_id: u32, shape: Shape) -> WindowKey {
-        let tag = tag(recirc_id, shape);
-        WindowKey { window, tag, hash: self.keys.hash(&window, tag) }
+    pub fn key(&self, lens: &Lens, window: Window, recirc_id: u32, shape: Shape) -> WindowKey {
+        let (tag, short) = (tag(recirc_id, shape), lens.is_short(shape));
+        WindowKey { window, tag, hash: self.keys.hash(&window, tag, short), short }
     }
 
     /// The two places where a key may be.
@@ -137,8 +144,13 @@ impl<F: Cached> WindowCache<F> {
         let (first, second) = self.places(key.hash);
         let holds = |entry: &WindowEntry<F>| {
             let mut difference = (entry.generation ^ lens.generation()) | (entry.tag ^ key.tag);
-            for (held, wanted) in entry.window.iter().zip(&key.window) {
-                difference |= held ^ wanted;
+            for at in 0..SHORT_WORDS {
+                difference |= entry.window[at] ^ key.window[at];
+            }
+            if !key.short {
+                for at in SHORT_WORDS..WINDOW_WORDS {
+                    difference |= entry.window[at] ^ key.window[at];
+                }
             }
             difference == 0
         };
@@ -169,23 +181,45 @@ impl<F: Cached> WindowCache<F> {
     /// Remembers the flow of a key.
     pub fn insert(&mut self, lens: &Lens, key: &WindowKey, flow: Arc<F>) {
         self.version += 1;
-        let (first, second) = self.places(key.hash);
-        let same = |entry: &WindowEntry<F>| entry.tag == key.tag && entry.window == key.window;
-        let free = |entry: &WindowEntry<F>| entry.flow.as_ref().is_none_or(|flow| !flow.is_live());
-        let place = if same(&self.entries[first]) || free(&self.entries[first]) {
-            first
-        } else if same(&self.entries[second]) || free(&self.entries[second]) {
-            second
-        } else {
-            self.evictions += 1;
-            // Which of the two goes is decided by bits that the places do not depend on much.
-            if (key.hash >> 57) & 1 == 0 { first } else { second }
+        let place = self.place_for(key);
+        self.entries[place] = WindowEntry {
+            flow: Some(flow),
+            generation: lens.generation(),
+            tag: key.tag,
+            short: key.short,
+            window: key.window,
         };
-        self.entries[place] =
-            WindowEntry { flow: Some(flow), generation: lens.generation(), tag: key.tag, window: key.window };
         if self.evictions > self.entries.len() / 4 && self.entries.len() < self.limit {
             self.grow();
         }
+    }
+
+    /// Where a new entry goes: where the key is already, or a free place, or one that can be made free by moving what is there to its
+    /// other place; else what is there is pushed out.
+    fn place_for(&mut self, key: &WindowKey) -> usize {
+        let (first, second) = self.places(key.hash);
+        let same = |entry: &WindowEntry<F>| entry.tag == key.tag && entry.window == key.window;
+        for place in [first, second] {
+            if same(&self.entries[place]) || self.is_free(place) {
+                return place;
+            }
+        }
+        for place in [first, second] {
+            let held = &self.entries[place];
+            let (one, other) = self.places(self.keys.hash(&held.window, held.tag, held.short));
+            let elsewhere = if one == place { other } else { one };
+            if self.is_free(elsewhere) {
+                self.entries.swap(place, elsewhere);
+                return place;
+            }
+        }
+        self.evictions += 1;
+        // Which of the two goes is decided by bits that the places do not depend on much.
+        if (key.hash >> 57) & 1 == 0 { first } else { second }
+    }
+
+    fn is_free(&self, place: usize) -> bool {
+        self.entries[place].flow.as_ref().is_none_or(|flow| !flow.is_live())
     }
 
     /// Doubles the cache, keeping what lives.
@@ -195,8 +229,7 @@ impl<F: Cached> WindowCache<F> {
         let old = std::mem::replace(&mut self.entries, larger);
         for entry in old {
             if entry.flow.as_ref().is_some_and(|flow| flow.is_live()) {
-                let hash = self.keys.hash(&entry.window, entry.tag);
-                let (first, second) = self.places(hash);
+                let (first, second) = self.places(self.keys.hash(&entry.window, entry.tag, entry.short));
                 let place = if self.entries[first].flow.is_none() { first } else { second };
                 self.entries[place] = entry;
             }
@@ -218,9 +251,12 @@ impl<F: Cached> WindowCache<F> {
 }
 
 fn empty_windows<F>(n: usize) -> Vec<WindowEntry<F>> {
-    std::iter::repeat_with(|| WindowEntry { flow: None, generation: 0, tag: 0, window: [0; WINDOW_WORDS] })
-        .take(n)
-        .collect()
+    let mut entries = Vec::with_capacity(n);
+    // Before the memory is touched: pages are chosen when they are first written.
+    portway_buf::prefer_huge_pages(entries.spare_capacity_mut());
+    let empty = || WindowEntry { flow: None, generation: 0, tag: 0, window: [0; WINDOW_WORDS], short: false };
+    entries.resize_with(n, empty);
+    entries
 }
 
 struct KeyEntry<F> {

@@ -29,8 +29,10 @@ use crate::mask::FlowMask;
 pub trait Classified: Send + Sync + 'static {
     /// The flow's mask.
     fn mask(&self) -> &FlowMask;
+    /// Whether `key` is in the flow.
+    fn covers(&self, key: &FlowKey) -> bool;
     /// The flow's key, all bits outside the mask zero.
-    fn key(&self) -> &FlowKey;
+    fn key(&self) -> FlowKey;
     /// Position of the flow's mask in the order of arrival, as [`Classifier::insert`] handed it to the constructor.
     fn order(&self) -> u64;
 }
@@ -70,7 +72,7 @@ struct MaskInfo<F: Classified> {
 }
 
 struct Writer<F: Classified> {
-    masks: HashMap<FlowMask, MaskInfo<F>>,
+    masks: HashMap<Arc<FlowMask>, MaskInfo<F>>,
     next_order: u64,
     flows: usize,
 }
@@ -122,47 +124,44 @@ impl<F: Classified> Classifier<F> {
     ) -> Option<&'g Arc<F>> {
         self.subtables.load(guard).iter().find_map(|subtable| {
             let hash = subtable.probe.hash_key(key, self.seed);
-            subtable.flows.find(hash, guard, |flow| flow.mask().matches(key, flow.key()) && wanted(flow))
+            subtable.flows.find(hash, guard, |flow| flow.covers(key) && wanted(flow))
         })
     }
 
-    /// Adds the flow that `make` builds: it is given the order of its mask.
+    /// Adds the flow that `make` builds: it is given the order of its mask, and the mask as all flows share it.
     ///
     /// # Errors
     /// A limit is reached; nothing has changed.
     pub fn insert(
         &self,
         mask: &FlowMask,
-        make: impl FnOnce(u64) -> Arc<F>,
+        make: impl FnOnce(u64, Arc<FlowMask>) -> Arc<F>,
     ) -> Result<Arc<F>, ClassifierError> {
         let mut writer = self.writer();
         if writer.flows >= self.flows_max {
             return Err(ClassifierError::FlowsFull { limit: self.flows_max });
         }
-        let order = match writer.masks.get(mask) {
-            Some(info) => info.order,
+        let (order, shared) = match writer.masks.get_key_value(mask) {
+            Some((shared, info)) => (info.order, Arc::clone(shared)),
             None if writer.masks.len() >= self.masks_max => {
                 return Err(ClassifierError::MasksFull { limit: self.masks_max });
             }
-            None => writer.next_order,
+            None => (writer.next_order, Arc::new(mask.clone())),
         };
-        let flow = make(order);
+        let flow = make(order, Arc::clone(&shared));
         debug_assert_eq!(flow.mask(), mask);
         let guard = self.domain.pin();
         let home = self.home_of(&writer, &flow, &guard);
         home.first_order.fetch_min(order, Ordering::Relaxed);
-        let hash = home.probe.hash_key(flow.key(), self.seed);
+        let hash = home.probe.hash_key(&flow.key(), self.seed);
         if home.flows.insert(hash, Arc::clone(&flow)).is_err() {
             return Err(ClassifierError::FlowsFull { limit: self.flows_max });
         }
         self.publish_if_new(&home, &guard);
         writer.flows += 1;
         writer.next_order = writer.next_order.max(order + 1);
-        let info = writer.masks.entry(mask.clone()).or_insert_with(|| MaskInfo {
-            order,
-            flows: 0,
-            homes: Vec::new(),
-        });
+        let info =
+            writer.masks.entry(shared).or_insert_with(|| MaskInfo { order, flows: 0, homes: Vec::new() });
         info.flows += 1;
         if !info.homes.iter().any(|known| Arc::ptr_eq(known, &home)) {
             info.homes.push(home);
@@ -175,7 +174,7 @@ impl<F: Classified> Classifier<F> {
         let mut writer = self.writer();
         let Some(info) = writer.masks.get_mut(flow.mask()) else { return false };
         let removed = info.homes.iter().any(|home| {
-            let hash = home.probe.hash_key(flow.key(), self.seed);
+            let hash = home.probe.hash_key(&flow.key(), self.seed);
             home.flows.remove(hash, |candidate| Arc::ptr_eq(candidate, flow))
         });
         if !removed {
@@ -232,9 +231,9 @@ impl<F: Classified> Classifier<F> {
 
     /// The subtable that a new flow joins: its mask's latest home, or one whose probe mask fits, or a new one.
     fn home_of(&self, writer: &Writer<F>, flow: &Arc<F>, guard: &Guard<'_>) -> Arc<Subtable<F>> {
-        let mask = flow.mask();
+        let (mask, key) = (flow.mask(), flow.key());
         let has_room = |subtable: &Subtable<F>| {
-            let hash = subtable.probe.hash_key(flow.key(), self.seed);
+            let hash = subtable.probe.hash_key(&key, self.seed);
             let mut under_hash = 0;
             // The predicate only counts; it never accepts.
             subtable.flows.find(hash, guard, |_| {
@@ -288,9 +287,7 @@ impl<F: Classified> Subtable<F> {
         let mut order = order;
         let mut best = None;
         loop {
-            let better = self
-                .flows
-                .find(hash, guard, |flow| flow.order() < order && flow.mask().matches(key, flow.key()));
+            let better = self.flows.find(hash, guard, |flow| flow.order() < order && flow.covers(key));
             let Some(flow) = better else { return best };
             if self.exact {
                 return Some(flow);

@@ -21,6 +21,9 @@ pub const WINDOW: usize = 80;
 /// 64-bit words in a window.
 pub(crate) const WINDOW_WORDS: usize = WINDOW / 8;
 
+/// Words of a short window: Ethernet, IPv4 and the UDP or TCP ports, if there is no VLAN tag.
+pub(crate) const SHORT_WORDS: usize = 5;
+
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -124,6 +127,8 @@ pub struct Lens {
     masks: [Window; SHAPES.len()],
     /// The same with the bits that make a packet be of that shape.
     run_masks: [Window; SHAPES.len()],
+    /// Whether the masks look at no more than the first [`SHORT_WORDS`] words of packets of that shape.
+    short: [bool; SHAPES.len()],
 }
 
 /// A packet that others are compared with: those that no live mask can tell from it follow it in one run.
@@ -148,7 +153,8 @@ impl Lens {
             let signature = signature(shape);
             std::array::from_fn(|word| masks[shape as usize][word] | signature[word])
         });
-        Self { union, generation, depth, masks, run_masks }
+        let short = SHAPES.map(|shape| masks[shape as usize][SHORT_WORDS..].iter().all(|&word| word == 0));
+        Self { union, generation, depth, masks, run_masks, short }
     }
 
     /// The union of the masks.
@@ -237,6 +243,12 @@ impl Lens {
             *word = word_at(header, index) & mask[index];
         }
         window
+    }
+
+    /// Whether windows of this shape are zero behind their first [`SHORT_WORDS`] words.
+    #[inline(always)]
+    pub(crate) fn is_short(&self, shape: Shape) -> bool {
+        self.short[shape as usize]
     }
 
     /// The packet as the first of a run, if it is of a known shape.

@@ -13,6 +13,7 @@ pub mod field;
 mod key;
 mod lens;
 mod mask;
+mod packed;
 pub mod text;
 
 pub use action::{
@@ -25,3 +26,4 @@ pub use extract::{extract, extract_into};
 pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};
 pub use lens::{Depth, Head, Lens, Shape, WINDOW, Window};
 pub use mask::{FlowMask, hash_words};
+pub use packed::PackedKey;

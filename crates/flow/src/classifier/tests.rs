@@ -17,8 +17,11 @@ impl Classified for TestFlow {
     fn mask(&self) -> &FlowMask {
         &self.mask
     }
-    fn key(&self) -> &FlowKey {
-        &self.key
+    fn covers(&self, key: &FlowKey) -> bool {
+        self.mask.matches(key, &self.key)
+    }
+    fn key(&self) -> FlowKey {
+        self.key.clone()
     }
     fn order(&self) -> u64 {
         self.order
@@ -47,7 +50,7 @@ fn insert(
     mask: &FlowMask,
     at: &FlowKey,
 ) -> Result<Arc<TestFlow>, ClassifierError> {
-    classifier.insert(mask, |order| Arc::new(TestFlow { mask: mask.clone(), key: mask.apply(at), order }))
+    classifier.insert(mask, |order, _| Arc::new(TestFlow { mask: mask.clone(), key: mask.apply(at), order }))
 }
 
 #[test]
