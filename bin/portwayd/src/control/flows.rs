@@ -30,7 +30,7 @@ impl Control {
         let line = |flow: &Arc<Flow>| {
             let stats = flow.stats(&guard);
             FlowLine {
-                flow: format_key(flow.key(), Some(flow.mask()), Style { verbose: false, port }),
+                flow: format_key(&flow.key(), Some(flow.mask()), Style { verbose: false, port }),
                 actions: format_actions(flow.program(&guard).actions(), port),
                 packets: stats.packets,
                 bytes: stats.bytes,
@@ -97,7 +97,7 @@ impl Control {
     fn delete(&self, datapath: &Arc<Datapath>, flow: &Arc<Flow>) -> Result<(), Failure> {
         if !self.switching.flow_del(datapath, flow) {
             self.switch.flow_del(datapath, flow).map_err(|error| failure(&error))?;
-            self.switching.hand_flow_gone(datapath, flow.key(), flow.mask());
+            self.switching.hand_flow_gone(datapath, &flow.key(), flow.mask());
         }
         Ok(())
     }
