@@ -158,11 +158,8 @@ impl Run<'_, '_, '_> {
                 })
             }
             Op::Truncate { len_max } => {
-                let len = counted_len(&packet);
-                let len_max = *len_max as usize;
-                if len > len_max {
-                    state.cut_len = (len - len_max) as u32;
-                }
+                // The last one counts, also if it cuts nothing.
+                state.cut_len = counted_len(&packet).saturating_sub(*len_max as usize) as u32;
                 Ok(Flow::Next(packet, next))
             }
             Op::Meter { id } => {

@@ -97,6 +97,8 @@ fn truncation_is_for_the_next_output_and_inherited() {
     ];
     let lengths: Vec<usize> = rig.frames(&list, &frame).iter().map(|(_, frame)| frame.len()).collect();
     assert_eq!(lengths, [20, frame.len(), 20, frame.len()]);
+    let list = [Action::Truncate(20), Action::Truncate(1000), Action::Output(1)];
+    assert_eq!(rig.frames(&list, &frame)[0].1.len(), frame.len(), "the last one counts");
 }
 
 #[test]

@@ -22,12 +22,15 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Reads every recording whose name starts with one of `prefixes`, in order of name.
+    /// Reads every recording whose name starts with one of `prefixes`, in order of name. With `PORTWAY_RECORDINGS` set, every
+    /// recording in that folder instead: so a test can be run on what the kernel was just asked (`shared/oracle`).
     ///
     /// # Panics
     /// If a file cannot be read: the tests cannot go on.
     pub fn all(prefixes: &[&str]) -> Vec<Self> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("recordings");
+        let asked = std::env::var_os("PORTWAY_RECORDINGS").map(PathBuf::from);
+        let prefixes = if asked.is_some() { &[""] } else { prefixes };
+        let folder = asked.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("recordings"));
         let mut names: Vec<String> = std::fs::read_dir(&folder)
             .expect("the folder of recordings")
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
