@@ -20,8 +20,8 @@ up)
   vsctl --no-wait set Open_vSwitch . other_config:userspace-tso-enable=true
   /usr/lib/openvswitch-switch/ovs-vswitchd "unix:$dir/db.sock" --pidfile="$dir/vswitchd.pid" \
     --log-file="$dir/vswitchd.log" "${quiet[@]}" 2>/dev/null
-  vsctl add-br br0 -- set Bridge br0 datapath_type=netdev fail_mode=standalone
-  for device in "$@"; do vsctl add-port br0 "$device"; done
+  vsctl add-br peerbr -- set Bridge peerbr datapath_type=netdev fail_mode=standalone
+  for device in "$@"; do vsctl add-port peerbr "$device"; done
   ;;
 down)
   for file in "$dir"/vswitchd.pid "$dir"/ovsdb.pid; do
@@ -30,6 +30,8 @@ down)
     kill "$pid" 2>/dev/null || true
     while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
   done
+  # its devices outlive it
+  for device in peerbr ovs-netdev; do ip link del "$device" 2>/dev/null || true; done
   rm -rf "$dir"
   ;;
 esac
