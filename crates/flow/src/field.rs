@@ -6,12 +6,14 @@
 //! different groups may share bytes of the key, as in the kernel (ARP and IP addresses, ICMP types and ports); prerequisites keep them apart.
 
 mod prerequisite;
+mod set;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
 pub use prerequisite::Prerequisite;
+pub use set::{has_critical_option, set_from_parts, set_parts};
 pub use table::{FIELD_COUNT, FieldId, GROUPS, GroupId};
 
 use crate::key::FlowKey;

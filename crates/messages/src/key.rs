@@ -20,6 +20,11 @@ pub use decode::{Match, decode_key, decode_match, decode_metadata};
 pub use encode::{encode_key, encode_mask, put_key, put_mask};
 pub use error::KeyError;
 
+pub(crate) use attrs::structure_len;
+pub(crate) use decode::read_structure;
+pub(crate) use encode::structure;
+pub(crate) use tunnel::{put_tunnel, read_tunnel};
+
 /// The port number that stands for "none" in a key: what a key without OVS_KEY_ATTR_IN_PORT has (DP_MAX_PORTS).
 pub const NO_PORT: u32 = 0xffff;
 

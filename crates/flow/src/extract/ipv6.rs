@@ -101,7 +101,10 @@ fn find_layer4(frame: &[u8], mut offset: usize, mut protocol: u8) -> Found {
     loop {
         if !is_extension(protocol) || protocol == next::NONE {
             let whole = offset <= frame.len();
-            return Found { fragment, end: if whole { End::Layer4 { protocol, offset } } else { End::Damaged } };
+            return Found {
+                fragment,
+                end: if whole { End::Layer4 { protocol, offset } } else { End::Damaged },
+            };
         }
         // A routing header is looked at as far as its segments, the others only as far as their length.
         let whole = protocol != next::ROUTING || bytes::<4>(frame, offset).is_some();

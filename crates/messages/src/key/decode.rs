@@ -141,8 +141,7 @@ fn whole_tunnel(bits: &mut FlowKey) {
 }
 
 /// Copies a structure's fields into a key.
-fn read_structure(parsed: &Parsed<'_>, group: &Group, to: &mut FlowKey) {
-    let payload = parsed.payload(group.attr);
+pub(crate) fn read_structure(payload: &[u8], group: &Group, to: &mut FlowKey) {
     let mut at = 0;
     for field in group.fields {
         if let Some(bytes) = payload.get(at..at + field.wire) {
@@ -171,7 +170,7 @@ fn read_metadata(
         }
         match (group.shape(), parsed.get(group.attr)) {
             (Shape::Tunnel, Some(nest)) => read_tunnel(nest, to, key)?,
-            _ => read_structure(parsed, group, to),
+            _ => read_structure(parsed.payload(group.attr), group, to),
         }
         *present &= !bit(group.attr);
         match group.attr {
@@ -249,7 +248,7 @@ fn read_fields(
         match (group.shape(), parsed.get(group.attr)) {
             (Shape::Nsh, Some(nest)) => read_nsh(nest.nested(), to, is_mask)?,
             (Shape::Labels, _) => read_labels(parsed.payload(group.attr), to)?,
-            _ => read_structure(parsed, group, to),
+            _ => read_structure(parsed.payload(group.attr), group, to),
         }
         present &= !bit(group.attr);
     }

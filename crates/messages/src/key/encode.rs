@@ -49,6 +49,17 @@ pub fn put_mask(out: &mut AttrBuilder<'_>, kind: u16, key: &FlowKey, mask: &Flow
     out.nest_unmarked(kind, |out| Writer { key, output: mask.bits(), is_mask: true }.write(out))
 }
 
+/// A group's structure, and how many of the bytes are it.
+pub(crate) fn structure(group: &Group, key: &FlowKey) -> ([u8; STRUCTURE_MAX], usize) {
+    let mut bytes = [0; STRUCTURE_MAX];
+    let mut at = 0;
+    for field in group.fields {
+        put_number(&mut bytes[at..at + field.wire], field.order, field.get(key));
+        at += field.wire;
+    }
+    (bytes, structure_len(group))
+}
+
 struct Writer<'a> {
     /// Decides which attributes there are.
     key: &'a FlowKey,
@@ -86,13 +97,8 @@ impl Writer<'_> {
     }
 
     fn structure(&self, out: &mut AttrBuilder<'_>, group: &Group) -> Result<(), Error> {
-        let mut bytes = [0; STRUCTURE_MAX];
-        let mut at = 0;
-        for field in group.fields {
-            put_number(&mut bytes[at..at + field.wire], field.order, field.get(self.output));
-            at += field.wire;
-        }
-        out.put(group.attr, &bytes[..structure_len(group)])
+        let (bytes, len) = structure(group, self.output);
+        out.put(group.attr, &bytes[..len])
     }
 
     /// The ethertype and all that depends on it, behind `level` VLAN tags.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Keys: what extraction makes of every frame that the kernel sent up, and which keys and masks of every flow that was asked for are
-//! taken, and how they are shown.
+//! Keys and actions as messages have them: what extraction makes of every frame that the kernel sent up, and which keys, masks and actions of
+//! every flow that was asked for are taken, and how they are shown.
 
+mod actions;
 mod extraction;
 mod flows;
 
@@ -44,8 +45,13 @@ fn hex(bytes: &Vec<u8>) -> String {
 
 /// The bytes of a recorded message. Those that differ from run to run get a value of their own: not zero, which is often left out.
 fn raw(message: &serde_json::Value) -> Vec<u8> {
+    raw_with(message, "11")
+}
+
+/// The bytes of a recorded message, and two digits for each that differs from run to run.
+fn raw_with(message: &serde_json::Value, volatile: &str) -> Vec<u8> {
     let text = message["raw"].as_str().expect("a recorded message has its bytes");
-    bytes_of_hex(&text.replace("..", "11")).expect("hexadecimal digits")
+    bytes_of_hex(&text.replace("..", volatile)).expect("hexadecimal digits")
 }
 
 /// The payload of an attribute of a message; of several, the last counts.
