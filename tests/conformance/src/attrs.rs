@@ -297,14 +297,9 @@ fn payload(value: &Value, kind: Kind) -> Option<Vec<u8>> {
     if let Some(actions) = value.get("nested") {
         return nest_bytes(actions, ACTIONS);
     }
-    match kind {
-        Nest(table) => nest_bytes(value, table),
-        Key => nest_bytes(value, KEY),
-        Actions => nest_bytes(value, ACTIONS),
-        kind => match (value.get("value"), value.get("mask")) {
-            (Some(part), Some(mask)) => Some([leaf(part, kind)?, leaf(mask, kind)?].concat()),
-            _ => leaf(value, kind),
-        },
+    match (value.get("value"), value.get("mask")) {
+        (Some(part), Some(mask)) => Some([leaf(part, kind)?, leaf(mask, kind)?].concat()),
+        _ => leaf(value, kind),
     }
 }
 
@@ -324,11 +319,9 @@ fn leaf(value: &Value, kind: Kind) -> Option<Vec<u8>> {
         }
         Flag => Vec::new(),
         Text => [value.as_str()?.as_bytes(), &[0]].concat(),
-        Symbols => match value {
-            Value::Array(list) => {
-                list.iter().map(|value| leaf(value, Host(4))).collect::<Option<Vec<_>>>()?.concat()
-            }
-            value => leaf(value, Host(4))?,
+        Symbols => match value.as_array() {
+            Some(list) => list.iter().map(|value| leaf(value, Host(4))).collect::<Option<Vec<_>>>()?.concat(),
+            None => leaf(value, Host(4))?,
         },
         Pad(len) => vec![0; len],
         Array(kind) => {

@@ -2,7 +2,7 @@
 //! Action lists, written as the kernel shows them in replies.
 
 use portway_flow::field::{GroupId, set_parts};
-use portway_flow::{Action, HashAlgorithm, MplsPush, PushNsh, Set, Userspace};
+use portway_flow::{Action, FlowKey, HashAlgorithm, MplsPush, PushNsh, Set, Userspace};
 use portway_netlink::{AttrBuilder, Error};
 use portway_uapi::openvswitch as ovs;
 use zerocopy::network_endian::{U16, U32};
@@ -103,13 +103,13 @@ fn put_set(out: &mut AttrBuilder<'_>, set: &Set) -> Result<(), Error> {
         });
     }
     // Of a label stack, the outermost entry is what can be set.
-    let bytes = |key| match id {
-        GroupId::Mpls => {
-            let mut bytes = structure(group, key).0;
+    let bytes = |key: &FlowKey| {
+        let (mut bytes, len) = structure(group, key);
+        if id == GroupId::Mpls {
             bytes[..4].copy_from_slice(&key.mpls_lse[0].to_bytes());
-            (bytes, 4)
+            return (bytes, 4);
         }
-        _ => structure(group, key),
+        (bytes, len)
     };
     let (value, len) = bytes(&key);
     match mask.as_ref().map(bytes) {

@@ -138,7 +138,7 @@ impl Writer<'_> {
                 Shape::Nsh => self.nsh(out)?,
                 Shape::Labels => self.labels(out)?,
                 Shape::Fields | Shape::Tunnel | Shape::Tags | Shape::Ethertype => {
-                    self.structure(out, group)?
+                    self.structure(out, group)?;
                 }
             }
         }

@@ -39,6 +39,7 @@ impl Tally {
     }
 }
 
+#[expect(clippy::ptr_arg, reason = "what Tally::compare gives")]
 fn hex(bytes: &Vec<u8>) -> String {
     hex_of_bytes(bytes)
 }
