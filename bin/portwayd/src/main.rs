@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod capture;
 mod clock;
 mod config;
 mod control;

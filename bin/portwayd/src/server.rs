@@ -18,6 +18,7 @@ use std::time::Duration;
 use portway_api::{Failure, FailureKind, REQUEST_MAX, Reply, Request, Response, SOCKET_NAME};
 use rustix::net::sockopt::socket_peercred;
 
+use crate::capture;
 use crate::control::Control;
 
 /// Connections at a time.
@@ -148,6 +149,13 @@ fn converse(stream: UnixStream, refused: Option<Failure>, control: &Control) -> 
             );
         }
         let response = match serde_json::from_slice::<Request>(&line) {
+            Ok(Request::Capture { port, netns, snap_len }) => match control.live_port(&(netns, port)) {
+                Ok(port) => {
+                    answer(reader.get_mut(), &Response::Ok(Reply::CaptureStarted))?;
+                    return capture::run(reader.get_mut(), port, snap_len);
+                }
+                Err(failure) => Response::Error(failure),
+            },
             Ok(request) => respond(&request, control),
             Err(error) => Response::Error(
                 Failure::new(FailureKind::BadRequest, format!("the request is not understood: {error}"))
@@ -178,6 +186,3 @@ fn answer(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
     line.push(b'\n');
     stream.write_all(&line)
 }
-
-/// Keeps the reply's type in sight of the reader: what a refused request never gets.
-const _: fn(Reply) -> Response = Response::Ok;

@@ -17,6 +17,7 @@ pub mod ops;
 pub mod options;
 mod registry;
 mod stats;
+mod tap;
 mod vport;
 
 #[cfg(doctest)]
@@ -34,4 +35,5 @@ pub use names::{NetnsId, PortName};
 pub use ops::Errno;
 pub use registry::{Registry, Requested, module_file_name, module_file_type};
 pub use stats::{PortCounter, PortStats};
+pub use tap::{Direction, Tap};
 pub use vport::{UpcallPids, Vport, VportConfig};

@@ -17,6 +17,7 @@ use crate::limit::RateLimit;
 use crate::names::{NetnsId, PortName};
 use crate::ops::Errno;
 use crate::stats::{PortCounter, PortCounters, PortStats};
+use crate::tap::{Direction, Tap, Taps};
 
 /// Bytes of an Ethernet header, and of one VLAN tag.
 const ETH_HLEN: usize = 14;
@@ -65,6 +66,7 @@ pub struct Vport {
     /// Read by control threads only; a rename holds it for sixteen bytes.
     name: RwLock<PortName>,
     over_mtu_lines: RateLimit,
+    taps: Taps,
 }
 
 impl Vport {
@@ -87,6 +89,7 @@ impl Vport {
             datapath,
             name: RwLock::new(name),
             over_mtu_lines: RateLimit::new(5, 1),
+            taps: Taps::default(),
         };
         vport.store_info(&info);
         Arc::new(vport)
@@ -272,6 +275,7 @@ impl Vport {
                 let counters = self.counters.worker(worker);
                 counters.add(PortCounter::RxPackets as usize, n as u64);
                 counters.add(PortCounter::RxBytes as usize, bytes);
+                self.taps.show(Direction::Received, batch.iter());
                 Ok(n)
             }
             Err(errno) => {
@@ -295,6 +299,7 @@ impl Vport {
         if batch.is_empty() {
             return;
         }
+        self.taps.show(Direction::Sent, batch.iter());
         let outcome = self.handle.tx(worker, pool, batch);
         let counters = self.counters.worker(worker);
         counters.add(PortCounter::TxPackets as usize, outcome.sent);
@@ -383,6 +388,16 @@ impl Vport {
     /// Counts on behalf of a thread that is not a worker.
     pub fn count_shared(&self, counter: PortCounter, amount: u64) {
         self.counters.add_shared(counter as usize, amount);
+    }
+
+    /// Shows a tap what the port receives and sends from now on.
+    pub fn tap(&self, tap: &Arc<dyn Tap>) {
+        self.taps.add(tap);
+    }
+
+    /// Ends that.
+    pub fn untap(&self, tap: &Arc<dyn Tap>) {
+        self.taps.remove(tap);
     }
 
     /// The counters' sums.

@@ -148,6 +148,21 @@ impl Control {
         tracing::info!(bridge = %entry.spec.name, port = %spec.name, "port deleted");
     }
 
+    /// The vport of a port, or of a bridge's own one.
+    pub(crate) fn live_port(&self, key: &PortKey) -> Result<Arc<Vport>, Failure> {
+        let tables = self.lock();
+        let own = tables.bridges.get(&key.1).filter(|_| key.0.is_none());
+        let port = tables.bridge_of(key).and_then(|entry| entry.ports.get(key));
+        let live = match (own, port) {
+            (Some(entry), _) => entry.datapath.port(0),
+            (None, Some(port)) => port.live.clone(),
+            (None, None) => return Err(no_port(&tables, key)),
+        };
+        live.ok_or_else(|| {
+            Failure::new(FailureKind::NotFound, format!("port {:?} waits for its device", key.1))
+        })
+    }
+
     /// Whether a port of that name may be added to that bridge.
     fn check_free(&self, tables: &Tables, bridge: &str, spec: &PortSpec) -> Result<(), Failure> {
         tables.bridge(bridge)?;
