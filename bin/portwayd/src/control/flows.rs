@@ -85,8 +85,14 @@ impl Control {
             let deleted = flows.iter().filter(|flow| self.delete(datapath, flow).is_ok()).count();
             return Ok(done(&format!("{deleted} flows deleted")));
         };
-        let (key, mask) = key_of(entry, text)?;
-        let Some(flow) = datapath.find_flow(&mask.apply(&key), &mask) else {
+        let found = match shown_as(datapath, text) {
+            Some(flow) => Some(flow),
+            None => {
+                let (key, mask) = key_of(entry, text)?;
+                datapath.find_flow(&key, &mask)
+            }
+        };
+        let Some(flow) = found else {
             return Err(Failure::new(FailureKind::NotFound, format!("bridge {bridge} has no such flow"))
                 .remedy(format!("copy it, up to `, packets`, from: portway flow list {bridge}")));
         };
@@ -104,10 +110,23 @@ impl Control {
 
     /// The flow of this match that somebody added by hand.
     fn by_hand(&self, datapath: &Datapath, key: &FlowKey, mask: &FlowMask) -> Option<Arc<Flow>> {
-        let found = datapath.find_flow(&mask.apply(key), mask)?;
+        let found = datapath.find_flow(key, mask)?;
         let is_own = self.switching.own_flows(datapath).iter().any(|own| Arc::ptr_eq(own, &found));
         (!is_own).then_some(found)
     }
+}
+
+/// The flow that the list shows with this text. The bridge's flows leave the ethertype open, which the syntax cannot say: there a text
+/// without one means frames without one.
+fn shown_as(datapath: &Datapath, text: &str) -> Option<Arc<Flow>> {
+    let by_number = |number: u32| datapath.port(number).map(|port| port.name().to_string());
+    let text = text.trim();
+    let is_shown = |flow: &&Arc<Flow>| {
+        [NO_NAMES, &by_number as PortName<'_>]
+            .into_iter()
+            .any(|port| format_key(flow.key(), Some(flow.mask()), Style { verbose: false, port }) == text)
+    };
+    datapath.flows().iter().find(is_shown).cloned()
 }
 
 fn key_of(entry: &Entry, text: &str) -> Result<(FlowKey, FlowMask), Failure> {
