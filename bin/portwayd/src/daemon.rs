@@ -9,8 +9,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use crossbeam_channel::Receiver;
 use portway_datapath::{Netns, Switch, SwitchConfig};
-use portway_vport::{LinkedModule, NetnsId, Registry};
+use portway_netwatch::{Event, Watcher};
+use portway_vport::Registry;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -61,11 +63,13 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     let threads = start_threads(&switch, &switching, &handles, &waker)?;
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
     let facts = Facts { config_path, workers, started };
-    let netns = Netns::new(NetnsId(own.0), None);
+    let netns = Netns::new(own, None);
+    let (watcher, watch_handle, events) = Watcher::new().context("cannot follow network devices")?;
+    let state_file = StateFile::new(&args.state_dir);
     let control =
-        Arc::new(Control::new(switch, Arc::clone(&switching), netns, StateFile::new(&args.state_dir), facts));
+        Arc::new(Control::new(switch, Arc::clone(&switching), netns, state_file, facts, watch_handle));
     control.start(config);
-    start_control(&control, server.listener()?)?;
+    start_control(&control, server.listener()?, watcher, events)?;
     tracing::info!(workers, "portwayd {} is ready", env!("CARGO_PKG_VERSION"));
     notify("READY=1");
 
@@ -99,8 +103,8 @@ fn worker_count(args: &Args, config: &Config) -> usize {
 fn make_switch(args: &Args, handles: Vec<Arc<Handle>>, waker: Waker) -> Result<Arc<Switch>> {
     let registry = Registry::new();
     registry.set_module_path(args.module_path.clone());
-    registry.register(LinkedModule::of::<vport_netdev::NetdevPort>())?;
-    registry.register(LinkedModule::of::<vport_internal::InternalPort>())?;
+    registry.register(vport_netdev::MODULE)?;
+    registry.register(vport_internal::MODULE)?;
     // The standard library's hash keys come from the system's random numbers.
     let seed = RandomState::new().hash_one(std::process::id());
     let config = SwitchConfig {
@@ -150,10 +154,29 @@ fn stop_threads(threads: Threads, switching: &Switching, waker: &Waker) {
 }
 
 /// The threads that end with the process: they hold nothing that must be given back.
-fn start_control(control: &Arc<Control>, listener: UnixListener) -> Result<()> {
+fn start_control(
+    control: &Arc<Control>,
+    listener: UnixListener,
+    watcher: Watcher,
+    events: Receiver<Event>,
+) -> Result<()> {
+    let begin = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .with_context(|| format!("cannot start {name}"))
+    };
     let server = Arc::clone(control);
-    thread::Builder::new().name("server".to_owned()).spawn(move || server::serve(&listener, &server))?;
-    let watcher = Arc::clone(control);
-    thread::Builder::new().name("watch".to_owned()).spawn(move || watch::run(&watcher))?;
+    begin("server", Box::new(move || server::serve(&listener, &server)))?;
+    let devices = Arc::clone(control);
+    begin("devices", Box::new(move || watch::run(&devices, &events)))?;
+    begin(
+        "netwatch",
+        Box::new(move || {
+            if let Err(error) = watcher.run() {
+                tracing::error!("devices are no longer followed: {error}");
+            }
+        }),
+    )?;
     Ok(())
 }

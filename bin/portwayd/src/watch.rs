@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Devices that ports wait for: attached when they appear.
+//! The thread that follows devices: asleep until something happens to one.
 
-use std::thread;
 use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use portway_netwatch::Event;
 
 use crate::control::Control;
 
-/// Ports that wait for their device are looked at in this rhythm.
+/// Namespaces that ports wait for are looked for in this rhythm: nothing tells when a name appears in a folder.
 const RHYTHM: Duration = Duration::from_millis(500);
 
-/// Looks for devices as long as the process lives.
-pub(crate) fn run(control: &Control) {
+/// Carries out events until nobody sends any.
+pub(crate) fn run(control: &Control, events: &Receiver<Event>) {
     loop {
-        thread::sleep(RHYTHM);
-        if !control.pending().is_empty() {
-            control.retry(&|_| true);
+        let event = if control.waits_for_namespaces() {
+            events.recv_timeout(RHYTHM)
+        } else {
+            events.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        match event {
+            Ok(event) => control.device_event(&event),
+            Err(RecvTimeoutError::Timeout) => control.retry(&|(netns, _)| netns.is_some()),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

@@ -124,7 +124,7 @@ fn shown_as(datapath: &Datapath, text: &str) -> Option<Arc<Flow>> {
     let is_shown = |flow: &&Arc<Flow>| {
         [NO_NAMES, &by_number as PortName<'_>]
             .into_iter()
-            .any(|port| format_key(flow.key(), Some(flow.mask()), Style { verbose: false, port }) == text)
+            .any(|port| format_key(&flow.key(), Some(flow.mask()), Style { verbose: false, port }) == text)
     };
     datapath.flows().iter().find(is_shown).cloned()
 }

@@ -8,6 +8,7 @@
 //! another reason, which is kept and shown).
 
 mod bridges;
+mod devices;
 mod failures;
 mod flows;
 mod ports;
@@ -24,7 +25,8 @@ use std::time::Instant;
 use portway_api::{BridgeSpec, Failure, FailureKind, Origin, PortSpec, Vlans};
 use portway_bridge::{PortVlan, Settings, VlanSet};
 use portway_datapath::{Datapath, Netns, Switch};
-use portway_vport::Vport;
+use portway_netwatch::WatchHandle;
+use portway_vport::{NetnsId, Vport};
 
 use crate::config::Config;
 use crate::state::{State, StateFile};
@@ -74,6 +76,9 @@ pub(crate) struct Control {
     netns: Netns,
     state_file: StateFile,
     facts: Facts,
+    watcher: WatchHandle,
+    /// Namespaces whose devices are followed.
+    watched: Mutex<BTreeSet<NetnsId>>,
     tables: Mutex<Tables>,
 }
 
@@ -84,9 +89,19 @@ impl Control {
         netns: Netns,
         state_file: StateFile,
         facts: Facts,
+        watcher: WatchHandle,
     ) -> Self {
         let tables = Tables { bridges: BTreeMap::new(), state: State::default() };
-        Self { switch, switching, netns, state_file, facts, tables: Mutex::new(tables) }
+        Self {
+            switch,
+            switching,
+            netns,
+            state_file,
+            facts,
+            watcher,
+            watched: Mutex::default(),
+            tables: Mutex::new(tables),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -97,6 +112,7 @@ impl Control {
     /// Starts with a configuration and with what was added at the command line. What cannot be had is pending or logged: a daemon
     /// that switches something is better than none.
     pub(crate) fn start(&self, config: &Config) {
+        self.watch(&self.netns);
         let mut tables = self.lock();
         let state = self.state_file.load().unwrap_or_else(|error| {
             tracing::error!("{error}");
@@ -114,13 +130,6 @@ impl Control {
         while let Some((_, entry)) = tables.bridges.pop_first() {
             self.release(entry);
         }
-    }
-
-    /// Devices, by namespace and name, that ports wait for or have.
-    pub(crate) fn pending(&self) -> BTreeSet<PortKey> {
-        let tables = self.lock();
-        let ports = tables.bridges.values().flat_map(|entry| &entry.ports);
-        ports.filter(|(_, port)| port.live.is_none()).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -144,6 +153,19 @@ impl Tables {
             (None, names) => format!("bridges are: {}", names.join(", ")),
         };
         Failure::new(FailureKind::NotFound, format!("there is no bridge {name:?}")).remedy(remedy)
+    }
+
+    /// The port of that name: as it is wanted, or as its device is called since it was renamed.
+    fn find(&self, key: &PortKey) -> Option<(&Entry, PortKey)> {
+        if let Some(entry) = self.bridge_of(key) {
+            return Some((entry, key.clone()));
+        }
+        let is_called = |live: &Arc<Vport>| live.name().as_bytes() == key.1.as_bytes();
+        self.bridges.values().find_map(|entry| {
+            let mut ports = entry.ports.iter().filter(|((netns, _), _)| *netns == key.0);
+            let (found, _) = ports.find(|(_, port)| port.live.as_ref().is_some_and(is_called))?;
+            Some((entry, found.clone()))
+        })
     }
 
     /// The bridge that has a port.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portway_api::{Done, Failure, FailureKind, Origin, PortSpec};
 use portway_bridge::PortSettings;
 use portway_datapath::{Netns, PortRequest};
-use portway_vport::{NetnsId, Vport};
+use portway_vport::Vport;
 
 use super::bridges::{not_kept, port_name};
 use super::failures::port_failure;
@@ -50,10 +50,10 @@ impl Control {
 
     /// Deletes a port at the command line.
     pub(super) fn port_del(&self, tables: &mut Tables, key: &PortKey) -> Result<Done, Failure> {
-        let (netns, name) = key;
-        let Some(bridge) = tables.bridge_of(key).map(|entry| entry.spec.name.clone()) else {
+        let Some((bridge, key)) = tables.find(key).map(|(entry, key)| (entry.spec.name.clone(), key)) else {
             return Err(no_port(tables, key));
         };
+        let (netns, name) = &key;
         let mut state = tables.state.clone();
         state.ports.retain(|kept| kept.port.name != *name || kept.port.netns != *netns);
         if state != tables.state {
@@ -62,7 +62,7 @@ impl Control {
         }
         let entry = tables.bridge_mut(&bridge)?;
         let mut done = Done { message: format!("port {name} deleted from {bridge}"), warnings: Vec::new() };
-        if let Some(port) = entry.ports.remove(key) {
+        if let Some(port) = entry.ports.remove(&key) {
             if port.origin == Origin::Config {
                 done.warnings.push(self.comes_back(&format!("port {name}")));
             }
@@ -117,6 +117,10 @@ impl Control {
             types::encode(&types::description(registry, number)?, &spec.options)?
         };
         let netns = spec.netns.as_deref().map(resolve).transpose()?;
+        // Before the device is looked for: what happens to it from now on is heard of.
+        if let Some(netns) = &netns {
+            self.watch(netns);
+        }
         let request = PortRequest { options, netns, ..PortRequest::new(port_name(&spec.name)?, number) };
         let live = self
             .switch
@@ -124,6 +128,7 @@ impl Control {
             .map_err(|error| port_failure(spec, &entry.spec.name, &error))?;
         let settings = PortSettings { vlan: port_vlan(&spec.vlans), may_loop: live.ifindex() != 0 };
         self.switching.port_add(&entry.datapath, live.port_no(), settings);
+        self.switching.port_set_link(&entry.datapath, live.port_no(), live.info().link_up != 0);
         Ok(live)
     }
 
@@ -152,7 +157,7 @@ impl Control {
     pub(crate) fn live_port(&self, key: &PortKey) -> Result<Arc<Vport>, Failure> {
         let tables = self.lock();
         let own = tables.bridges.get(&key.1).filter(|_| key.0.is_none());
-        let port = tables.bridge_of(key).and_then(|entry| entry.ports.get(key));
+        let port = tables.find(key).and_then(|(entry, key)| entry.ports.get(&key));
         let live = match (own, port) {
             (Some(entry), _) => entry.datapath.port(0),
             (None, Some(port)) => port.live.clone(),
@@ -221,5 +226,5 @@ pub(crate) fn resolve(netns: &str) -> Result<Netns, Failure> {
     };
     let found = portway_netwatch::Netns::resolve(netns).map_err(|error| missing(&error))?;
     let handle = found.as_fd().try_clone_to_owned().map_err(|error| missing(&error))?;
-    Ok(Netns::new(NetnsId(found.id().0), Some(Arc::new(handle))))
+    Ok(Netns::new(found.id(), Some(Arc::new(handle))))
 }

@@ -164,7 +164,7 @@ fn port_info(
     let info = live.map(Vport::info);
     let mac = info.map(|info| MacAddr(info.mac)).filter(|mac| !mac.is_zero());
     PortInfo {
-        name: spec.name.clone(),
+        name: live.map_or_else(|| spec.name.clone(), |live| live.name().to_string()),
         bridge: entry.spec.name.clone(),
         port_type: live.map_or_else(|| spec.port_type.clone(), |live| live.kind().name().to_owned()),
         port_no: live.map(Vport::port_no),

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What becomes of devices, and what that means for their ports.
+
+use std::sync::{Arc, PoisonError};
+
+use portway_api::{Failure, FailureKind};
+use portway_datapath::Netns;
+use portway_netwatch::{Change, Event};
+use portway_vport::{NetnsId, PortName, Vport};
+
+use super::{Control, Entry, PortKey, Tables};
+
+/// The number of the type whose ports make their device themselves.
+const TYPE_INTERNAL: u32 = 2;
+
+/// Whose device it is.
+enum Owner {
+    /// The bridge's own port.
+    Own,
+    /// A port.
+    Port(PortKey),
+}
+
+impl Control {
+    /// Hears of a namespace's devices from now on.
+    pub(super) fn watch(&self, netns: &Netns) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watched.insert(netns.id()) {
+            return;
+        }
+        let handle = match netns.as_fd() {
+            Some(fd) => portway_netwatch::Netns::from_borrowed(fd),
+            None => portway_netwatch::Netns::current(),
+        };
+        if let Err(error) = handle.and_then(|netns| self.watcher.watch(&netns)) {
+            watched.remove(&netns.id());
+            tracing::error!(netns = %netns.id(), "cannot follow devices: {error}");
+        }
+    }
+
+    /// Follows one change.
+    pub(crate) fn device_event(&self, event: &Event) {
+        tracing::debug!(?event, "device");
+        let netns = event.netns;
+        match &event.what {
+            Change::Appeared(link) => self.retry(&|(_, name)| *name == link.name),
+            Change::Gone { ifindex, name } => self.device_gone(netns, *ifindex, name, false),
+            Change::MovedAway { ifindex, name } => self.device_gone(netns, *ifindex, name, true),
+            Change::Renamed { ifindex, name, new_name } => {
+                self.device_renamed(netns, *ifindex, name, new_name);
+                self.retry(&|(_, name)| name == new_name);
+            }
+            Change::Mtu { ifindex, mtu: _ }
+            | Change::Address { ifindex, mac: _ }
+            | Change::Link { ifindex, is_up: _ } => self.device_changed(netns, *ifindex),
+            Change::NamespaceGone => self.namespace_gone(netns),
+        }
+    }
+
+    fn device_gone(&self, netns: NetnsId, ifindex: u32, name: &str, has_moved: bool) {
+        let mut tables = self.lock();
+        let Some((bridge, owner)) = owner(&tables, netns, ifindex) else { return };
+        let Some(entry) = tables.bridges.get_mut(&bridge) else { return };
+        match owner {
+            // It is the port's own, wherever it lives.
+            Owner::Own if has_moved => {}
+            Owner::Own => tracing::error!(
+                bridge,
+                "somebody deleted the bridge's own device {name}; the bridge goes on without it. To have it again: \
+                 portway bridge del, then add or reload"
+            ),
+            Owner::Port(key) => {
+                let what = if has_moved { "moved to another namespace" } else { "was deleted" };
+                let is_internal = is_internal(entry, &key);
+                if !(has_moved && is_internal) {
+                    self.lose(entry, &key, &format!("device {name:?} {what}"));
+                }
+                if let (false, true) = (has_moved, is_internal)
+                    && let Some(mut port) = entry.ports.remove(&key)
+                {
+                    self.try_attach(entry, &mut port);
+                    entry.ports.insert(key, port);
+                }
+            }
+        }
+    }
+
+    fn device_renamed(&self, netns: NetnsId, ifindex: u32, name: &str, new_name: &str) {
+        let tables = self.lock();
+        let live = owner(&tables, netns, ifindex).and_then(|(bridge, owner)| live(&tables, &bridge, &owner));
+        let (Some(live), Some(new)) = (live, PortName::new(new_name.as_bytes())) else { return };
+        match self.switch.port_rename(&live, new) {
+            Ok(()) => tracing::info!("device {name} is called {new_name} now"),
+            Err(error) => tracing::error!("device {name} is called {new_name} now, its port is not: {error}"),
+        }
+    }
+
+    fn device_changed(&self, netns: NetnsId, ifindex: u32) {
+        let tables = self.lock();
+        let Some((bridge, owner)) = owner(&tables, netns, ifindex) else { return };
+        let (Some(live), Some(entry)) = (live(&tables, &bridge, &owner), tables.bridges.get(&bridge)) else {
+            return;
+        };
+        self.switch.port_refresh(&live);
+        self.switching.port_set_link(&entry.datapath, live.port_no(), live.info().link_up != 0);
+    }
+
+    fn namespace_gone(&self, netns: NetnsId) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&netns);
+        if netns == self.netns.id() {
+            return;
+        }
+        let mut tables = self.lock();
+        for entry in tables.bridges.values_mut() {
+            let in_it = |(key, port): (&PortKey, &super::Port)| {
+                port.live.as_ref().is_some_and(|live| live.netns() == netns).then(|| key.clone())
+            };
+            let keys: Vec<PortKey> = entry.ports.iter().filter_map(in_it).collect();
+            for key in keys {
+                self.lose(entry, &key, "its network namespace is gone");
+            }
+        }
+    }
+
+    /// A port loses its device: it waits for it from now on.
+    fn lose(&self, entry: &mut Entry, key: &PortKey, why: &str) {
+        let live = entry.ports.get_mut(key).and_then(|port| {
+            port.problem = Some(Failure::new(FailureKind::NotFound, why));
+            port.live.take()
+        });
+        if let Some(live) = live {
+            tracing::warn!(bridge = %entry.spec.name, port = %key.1, "port detached: {why}");
+            self.detach(entry, live);
+        }
+    }
+
+    /// Whether ports wait for namespaces, of which nothing tells.
+    pub(crate) fn waits_for_namespaces(&self) -> bool {
+        let tables = self.lock();
+        let mut ports = tables.bridges.values().flat_map(|entry| &entry.ports);
+        ports.any(|((netns, _), port)| netns.is_some() && port.live.is_none())
+    }
+}
+
+/// Whose device it is. A look at every port: devices change rarely.
+fn owner(tables: &Tables, netns: NetnsId, ifindex: u32) -> Option<(String, Owner)> {
+    let is_it = |port: &Vport| port.ifindex() == ifindex && port.netns() == netns;
+    tables.bridges.iter().find_map(|(name, entry)| {
+        if entry.datapath.port(0).is_some_and(|own| is_it(&own)) {
+            return Some((name.clone(), Owner::Own));
+        }
+        let mut ports = entry.ports.iter();
+        let (key, _) = ports.find(|(_, port)| port.live.as_deref().is_some_and(is_it))?;
+        Some((name.clone(), Owner::Port(key.clone())))
+    })
+}
+
+fn live(tables: &Tables, bridge: &str, owner: &Owner) -> Option<Arc<Vport>> {
+    let entry = tables.bridges.get(bridge)?;
+    match owner {
+        Owner::Own => entry.datapath.port(0),
+        Owner::Port(key) => entry.ports.get(key)?.live.clone(),
+    }
+}
+
+fn is_internal(entry: &Entry, key: &PortKey) -> bool {
+    let live = entry.ports.get(key).and_then(|port| port.live.as_ref());
+    live.is_some_and(|live| live.port_type() == TYPE_INTERNAL)
+}
