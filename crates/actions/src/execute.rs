@@ -54,14 +54,21 @@ pub struct Environment<'a> {
 /// What actions leave for the actions behind them in the same list. A list within a list starts with a copy.
 #[derive(Clone)]
 struct State {
-    /// Bytes that the next output leaves out at the end.
-    cut_len: u32,
+    /// Bytes that the next output keeps (a trunc action), as the kernel counts them.
+    truncate_to: Option<u32>,
     /// Probability of the innermost sample action, in 2^-32.
     probability: u32,
     /// Whether push_eth fails; see [`ethernet::forbids_push`].
     push_ethernet_fails: bool,
     /// The key that upcalls report, if it is not the packet's.
     key: StaleKey,
+}
+
+impl State {
+    /// The bytes that an output of `packet` leaves out at the end; the next output leaves out none.
+    fn take_cut(&mut self, packet: &Packet) -> u32 {
+        self.truncate_to.take().map_or(0, |len| counted_len(packet).saturating_sub(len as usize) as u32)
+    }
 }
 
 /// What to do after a step.
@@ -84,9 +91,9 @@ pub fn execute(
     environment: &mut Environment<'_>,
 ) -> Result<(), Errno> {
     let effects_before = environment.effects.len();
-    let mut state = State { cut_len: 0, probability: u32::MAX, push_ethernet_fails: false, key: None };
-    if packet.extension().is_some_and(|extension| extension.cut_len != 0) {
-        state.cut_len = std::mem::take(&mut packet.extension_mut().cut_len);
+    let mut state = State { truncate_to: None, probability: u32::MAX, push_ethernet_fails: false, key: None };
+    if packet.extension().is_some_and(|extension| extension.truncate_to != 0) {
+        state.truncate_to = Some(std::mem::take(&mut packet.extension_mut().truncate_to));
     }
     let mut run = Run { ops: program.ops(), keeps_key: program.keeps_key(), dropped: false, environment };
     let done = run.list(0..program.ops().len(), packet, state);
@@ -122,7 +129,7 @@ impl Run<'_, '_, '_> {
         match &ops[at] {
             Op::Edit(edit) => self.edit(edit, packet, next, state),
             Op::Output { port, last } => {
-                let cut = std::mem::take(&mut state.cut_len);
+                let cut = state.take_cut(&packet);
                 let port = *port;
                 self.hand_on(packet, *last, next, |run, packet| {
                     run.output(port, packet, cut);
@@ -130,21 +137,21 @@ impl Run<'_, '_, '_> {
                 })
             }
             Op::Upcall { userspace, last } => {
-                let cut = std::mem::take(&mut state.cut_len);
+                let cut = state.take_cut(&packet);
                 self.hand_on(packet, *last, next, |run, packet| {
                     run.upcall(userspace, packet, &state.key, cut);
                     Ok(())
                 })
             }
             Op::Recirculate { id, last } => {
-                let (id, cut) = (*id, state.cut_len);
+                let (id, truncate_to) = (*id, state.truncate_to);
                 self.hand_on(packet, *last, next, |run, packet| {
-                    run.recirculate(id, packet, cut);
+                    run.recirculate(id, packet, truncate_to);
                     Ok(())
                 })
             }
             Op::Psample { group, cookie, last } => {
-                let cut_len = std::mem::take(&mut state.cut_len);
+                let cut_len = state.take_cut(&packet);
                 let (group, cookie, probability) = (*group, cookie.clone(), state.probability);
                 self.hand_on(packet, *last, next, |run, packet| {
                     run.environment.effects.push(Effect::Psample {
@@ -158,8 +165,7 @@ impl Run<'_, '_, '_> {
                 })
             }
             Op::Truncate { len_max } => {
-                // The last one counts, also if it cuts nothing.
-                state.cut_len = counted_len(&packet).saturating_sub(*len_max as usize) as u32;
+                state.truncate_to = Some(*len_max);
                 Ok(Flow::Next(packet, next))
             }
             Op::Meter { id } => {
@@ -209,12 +215,13 @@ impl Run<'_, '_, '_> {
             Op::DecTtl { body: len } => {
                 let end = body + *len as usize;
                 match ttl::decrement(&mut packet) {
-                    Ok(Ttl::Alive) => {
+                    Ok(Ttl::Decremented(ttl)) => {
                         if let Some(key) = &mut state.key {
-                            stale_key::ttl(key, &mut packet);
+                            key.ip_ttl = ttl;
                         }
                         Ok(Flow::Next(packet, end))
                     }
+                    Ok(Ttl::None) => Ok(Flow::Next(packet, end)),
                     Ok(Ttl::Expired) if body == end => Ok(self.drop(packet, DropReason::TtlExpired)),
                     Ok(Ttl::Expired) => self.list(body..end, packet, state.clone()).map(|()| Flow::Gone),
                     Err(failure) => Err(self.fail(packet, failure)),
@@ -308,15 +315,15 @@ impl Run<'_, '_, '_> {
         self.environment.effects.push(Effect::Upcall { packet, key, userspace, cut_len });
     }
 
-    fn recirculate(&mut self, id: u32, mut packet: Packet, cut_len: u32) {
+    fn recirculate(&mut self, id: u32, mut packet: Packet, truncate_to: Option<u32>) {
         if packet.recirculations() >= self.environment.recirculation_limit {
             self.drop(packet, DropReason::RecirculationLimit);
             return;
         }
         packet.count_recirculation();
         packet.set_recirc_id(id);
-        if cut_len > 0 {
-            packet.extension_mut().cut_len = cut_len;
+        if let Some(len) = truncate_to {
+            packet.extension_mut().truncate_to = len;
         }
         self.environment.effects.push(Effect::Recirculate { packet });
     }

@@ -7,7 +7,6 @@ use portway_wire::ethernet::ethertype;
 use portway_wire::nsh::{BASE_LEN, md_type, np};
 
 use crate::error::Failure;
-use crate::headers::be16;
 
 /// Where the next protocol is.
 const NP_AT: usize = 3;
@@ -79,14 +78,19 @@ pub(crate) fn push(packet: &mut Packet, header: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the header away.
+/// Takes the header away. The kernel looks for it where the packet starts, also if an Ethernet header is there.
 pub(crate) fn pop(packet: &mut Packet) -> Result<(), Failure> {
-    if packet.kind() != PacketKind::Layer3(ethertype::NSH) || packet.len() < BASE_LEN {
+    let base = packet.frame().first_chunk::<BASE_LEN>().ok_or(Failure::NoHeader)?;
+    let len = usize::from(base[1] & 0x3f) * 4;
+    let inner = ethertype_of(base[NP_AT]);
+    if len < BASE_LEN {
+        return Err(Failure::Impossible);
+    }
+    if len > packet.len() {
         return Err(Failure::NoHeader);
     }
-    let words = be16(packet.frame(), 0).map_or(0, |first| usize::from(first & 0x3f));
-    let inner = ethertype_of(packet.frame()[NP_AT]).ok_or(Failure::UnknownProtocol)?;
-    if words * 4 < BASE_LEN || !packet.pull_front(words * 4) {
+    let inner = inner.ok_or(Failure::UnknownProtocol)?;
+    if !packet.pull_front(len) {
         return Err(Failure::NoHeader);
     }
     packet.set_kind(match inner {

@@ -78,13 +78,6 @@ pub(crate) fn after(key: &mut FlowKey, edit: &Edit, packet: &mut Packet) {
     }
 }
 
-/// After dec_ttl.
-pub(crate) fn ttl(key: &mut FlowKey, packet: &mut Packet) {
-    if let Ok(now) = extract(packet) {
-        key.ip_ttl = now.ip_ttl;
-    }
-}
-
 /// The key for an upcall: what is not in headers is the packet's.
 pub(crate) fn report(key: &StaleKey, packet: &Packet) -> StaleKey {
     let mut key = key.clone()?;

@@ -12,8 +12,10 @@ use crate::set_ipv4::set_byte;
 /// What became of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ttl {
-    /// One less, or the packet has none.
-    Alive,
+    /// The packet has none.
+    None,
+    /// One less: this.
+    Decremented(u8),
     /// It was 1 or 0, and still is.
     Expired,
 }
@@ -21,11 +23,11 @@ pub(crate) enum Ttl {
 /// Decrements. A packet with two VLAN tags passes as one that is not IP, as in the kernel, which then sees the inner tag
 /// where the ethertype is.
 pub(crate) fn decrement(packet: &mut Packet) -> Result<Ttl, Failure> {
-    let Some(link) = link(packet).filter(|link| link.tags < 2) else { return Ok(Ttl::Alive) };
+    let Some(link) = link(packet).filter(|link| link.tags < 2) else { return Ok(Ttl::None) };
     let (len, at) = match link.ethertype {
         ethertype::IPV4 => (ipv4::MIN_LEN, 8),
         ethertype::IPV6 => (ipv6::LEN, 7),
-        _ => return Ok(Ttl::Alive),
+        _ => return Ok(Ttl::None),
     };
     let header = packet.frame_mut().get_mut(link.l3..link.l3 + len).ok_or(Failure::NoHeader)?;
     let ttl = header[at];
@@ -37,5 +39,5 @@ pub(crate) fn decrement(packet: &mut Packet) -> Result<Ttl, Failure> {
     } else {
         header[at] = ttl - 1;
     }
-    Ok(Ttl::Alive)
+    Ok(Ttl::Decremented(ttl - 1))
 }

@@ -51,6 +51,6 @@ pub struct Extension {
     pub ct_orig_tp_src: u16,
     /// Original destination port.
     pub ct_orig_tp_dst: u16,
-    /// Bytes to cut from the packet's end at the next output (trunc action); 0: none.
-    pub cut_len: u32,
+    /// Bytes that the next output keeps of the packet (trunc action); 0: all.
+    pub truncate_to: u32,
 }

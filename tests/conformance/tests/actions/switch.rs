@@ -96,43 +96,29 @@ impl Switch {
     /// A packet comes from a port.
     pub(crate) fn receive(&mut self, packet: Packet) -> Seen {
         let mut seen = Seen::default();
-        let mut waiting = vec![packet];
-        while let Some(mut packet) = waiting.pop() {
-            let Ok(key) = portway_flow::extract(&mut packet) else { continue };
-            let Some(at) = self.flows.iter().position(|flow| flow.mask.matches(&key, &flow.key)) else {
-                self.miss(packet, key, &mut seen);
-                continue;
-            };
-            let program = self.flows[at].program.clone();
-            let _ = self.run(&program, packet, &mut seen, &mut waiting);
-        }
+        self.look_up(packet, &mut seen);
         seen
     }
 
     /// OVS_PACKET_CMD_EXECUTE.
     pub(crate) fn execute(&mut self, program: &Program, packet: Packet) -> (Seen, Result<(), Errno>) {
         let mut seen = Seen::default();
-        let mut waiting = Vec::new();
-        let done = self.run(program, packet, &mut seen, &mut waiting);
-        for packet in waiting {
-            let later = self.receive(packet);
-            for (tap, frames) in later.out {
-                seen.out.entry(tap).or_default().extend(frames);
-            }
-            for (socket, upcalls) in later.upcalls {
-                seen.upcalls.entry(socket).or_default().extend(upcalls);
-            }
-        }
+        let done = self.run(program, packet, &mut seen);
         (seen, done)
     }
 
-    fn run(
-        &mut self,
-        program: &Program,
-        packet: Packet,
-        seen: &mut Seen,
-        waiting: &mut Vec<Packet>,
-    ) -> Result<(), Errno> {
+    fn look_up(&mut self, mut packet: Packet, seen: &mut Seen) {
+        let Ok(key) = portway_flow::extract(&mut packet) else { return };
+        match self.flows.iter().find(|flow| flow.mask.matches(&key, &flow.key)) {
+            Some(flow) => {
+                let program = flow.program.clone();
+                let _ = self.run(&program, packet, seen);
+            }
+            None => self.miss(packet, key, seen),
+        }
+    }
+
+    fn run(&mut self, program: &Program, packet: Packet, seen: &mut Seen) -> Result<(), Errno> {
         let mut effects = Effects::default();
         let done = execute(
             program,
@@ -148,7 +134,8 @@ impl Switch {
         for effect in effects.drain() {
             match effect {
                 Effect::Output { port, packet } => self.output(port, &packet, seen),
-                Effect::Recirculate { packet } => waiting.insert(0, packet),
+                // In this place, as the kernel does: what it outputs comes before what is behind it in the list.
+                Effect::Recirculate { packet } => self.look_up(packet, seen),
                 Effect::Upcall { mut packet, key, userspace, cut_len } => {
                     let Some(key) = key.or_else(|| portway_flow::extract(&mut packet).ok().map(Box::new))
                     else {
