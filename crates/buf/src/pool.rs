@@ -9,6 +9,7 @@
 //! the system.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -380,24 +381,54 @@ unsafe extern "C" fn handle_alloc(
     // SAFETY: the caller passes the handle that it was given, for the duration of this call.
     let pool = unsafe { Pool::from_handle(pool) };
     let class = if class == 0 { Class::Small } else { Class::Large };
-    for index in 0..n as usize {
-        let raw = pool.take(class).into_raw();
-        // SAFETY: the caller's array has room for `n` pointers.
-        unsafe { out.add(index).write(raw.as_ptr()) };
+    let n = n as usize;
+    // SAFETY: the caller's array has room for `n` pointers; whether they are initialised does not matter to MaybeUninit.
+    let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<MaybeUninit<NonNull<RawPacket>>>(), n) };
+    let list = &mut pool.free[class as usize].0;
+    if let Some(rest) = list.len().checked_sub(n) {
+        for (to, from) in out.iter_mut().zip(list.drain(rest..)) {
+            to.write(from);
+        }
+    } else {
+        for to in out {
+            to.write(pool.take(class).into_raw());
+        }
     }
-    n
+    n as u32
 }
 
 unsafe extern "C" fn handle_free(pool: *mut PoolHandle, packets: *mut *mut RawPacket, n: u32) {
-    // SAFETY: as in `handle_alloc`.
-    let pool = unsafe { Pool::from_handle(pool) };
-    for index in 0..n as usize {
-        // SAFETY: the caller gives up ownership of `n` packets that the pool (or the host) handed out.
-        unsafe {
-            if let Some(raw) = NonNull::new(packets.add(index).read()) {
-                pool.give(Packet::from_raw(raw));
-            }
+    // SAFETY: as in `handle_alloc`; null pointers are a module's fault and are skipped.
+    let (pool, packets) = unsafe {
+        (
+            Pool::from_handle(pool),
+            std::slice::from_raw_parts(packets.cast::<Option<NonNull<RawPacket>>>(), n as usize),
+        )
+    };
+    let mut all_small = true;
+    for raw in packets {
+        // SAFETY: the caller gives up ownership of packets that the pool (or the host) handed out; each is wrapped once here,
+        // and taken out of its wrapper again before it would be dropped.
+        let Some(mut packet) = raw.map(|raw| unsafe { Packet::from_raw(raw) }) else {
+            all_small = false;
+            continue;
+        };
+        packet.recycle();
+        let raw = packet.into_raw();
+        // SAFETY: the buffer is ours until it is in a list.
+        all_small &= unsafe { raw.as_ref().class } == Class::Small as u8;
+    }
+    if all_small {
+        let list = &mut pool.free[Class::Small as usize].0;
+        list.extend(packets.iter().flatten());
+        if list.len() >= Class::Small.pool_keeps() {
+            pool.spill(Class::Small);
         }
+        return;
+    }
+    for raw in packets.iter().flatten() {
+        // SAFETY: as above; recycled already, so giving it costs little more.
+        pool.give(unsafe { Packet::from_raw(*raw) });
     }
 }
 
