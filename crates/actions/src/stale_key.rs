@@ -35,19 +35,20 @@ fn moves_headers(edit: &Edit) -> bool {
 }
 
 /// Before a change: keeps the key if the change is one after which the kernel's is not the packet's any more. A first VLAN tag is put
-/// into the key, so that is not one.
+/// into the key and a last one taken out of it, so those are not.
 pub(crate) fn before(key: &mut StaleKey, edit: &Edit, packet: &mut Packet) {
-    let tagged = vlan::is_tagged(packet);
-    if let (Edit::PushVlan(tag), false) = (edit, tagged) {
-        if let Some(key) = key {
-            key.vlan_tpid.set(tag.tpid);
-            key.vlan_tci.set(tag.tci);
+    let tag = if let Edit::PushVlan(tag) = edit {
+        (!vlan::is_tagged(packet)).then_some((tag.tpid, tag.tci))
+    } else {
+        (matches!(edit, Edit::PopVlan) && !vlan::is_tagged_twice(packet)).then_some((0, 0))
+    };
+    match (tag, key) {
+        (Some((tpid, tci)), Some(key)) => {
+            key.vlan_tpid.set(tpid);
+            key.vlan_tci.set(tci);
         }
-        return;
-    }
-    let nothing_to_pop = matches!(edit, Edit::PopVlan) && !tagged;
-    if key.is_none() && moves_headers(edit) && !nothing_to_pop {
-        *key = extract(packet).ok().map(Box::new);
+        (None, key @ None) if moves_headers(edit) => *key = extract(packet).ok().map(Box::new),
+        (Some(_), None) | (None, _) => {}
     }
 }
 

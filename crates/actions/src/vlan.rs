@@ -42,3 +42,8 @@ pub(crate) fn is_tagged(packet: &Packet) -> bool {
     packet.kind() == portway_buf::PacketKind::Ethernet
         && be16(packet.frame(), ETH_TYPE_AT).is_some_and(is_vlan)
 }
+
+/// Whether a second tag follows the first.
+pub(crate) fn is_tagged_twice(packet: &Packet) -> bool {
+    is_tagged(packet) && be16(packet.frame(), ETH_TYPE_AT + VLAN_LEN).is_some_and(is_vlan)
+}

@@ -306,6 +306,8 @@ fn an_upcall_behind_moved_headers_reports_the_key_from_before() {
         reported(rig.run(&[tag.clone(), upcall.clone()], packet())).is_none(),
         "a first tag is in the key"
     );
+    let list = [tag.clone(), Action::PopVlan, upcall.clone()];
+    assert!(reported(rig.run(&list, packet())).is_none(), "and a last one goes from it");
     let key = reported(rig.run(&[tag.clone(), tag, upcall], packet())).unwrap();
     assert_eq!((key.vlan_tci.get(), key.cvlan_tci.get(), key.tp_dst.get()), (0x1005, 0, 2000));
 }
