@@ -89,11 +89,9 @@ fn flow_request(command: &Flow) -> Request {
 /// What a program gets: the reply without its wrapping.
 fn json(reply: &Reply) -> Result<String, Error> {
     let wrapped = serde_json::to_value(reply);
-    let body = wrapped.map(|value| match value {
-        serde_json::Value::Object(members) if members.len() == 1 => {
-            members.into_iter().next().map_or(serde_json::Value::Null, |(_, body)| body)
-        }
-        other => other,
+    let body = wrapped.map(|value| {
+        let members = value.as_object().filter(|members| members.len() == 1);
+        members.and_then(|members| members.values().next()).unwrap_or(&value).clone()
     });
     let text = body.and_then(|body| serde_json::to_string_pretty(&body));
     Ok(text.map_err(|error| Error::Local(format!("cannot write JSON: {error}"), None))? + "\n")

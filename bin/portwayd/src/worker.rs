@@ -274,11 +274,8 @@ impl<'h> Loop<'h> {
             tv_nsec: i64::from(patience.subsec_nanos()),
         });
         let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
-        let count = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
-            Ok(count) => count,
-            // A signal, at most: the loop comes back here.
-            Err(_) => 0,
-        };
+        // Interrupted by a signal at most: the loop comes back here.
+        let count = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or_default();
         for event in &events[..count] {
             match event.data.u64() {
                 WAKE => {

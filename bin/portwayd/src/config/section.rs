@@ -53,13 +53,12 @@ impl<'t, 'a> Section<'t, 'a> {
 
     pub(super) fn string(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<At<String>> {
         let value = self.take(key)?;
-        match value.get_ref() {
-            DeValue::String(text) => Some((text.to_string(), value.span().start)),
-            other => {
-                problems.push(wrong_type(key, other, value.span(), "a string", &format!("{key} = \"...\"")));
-                None
-            }
-        }
+        let DeValue::String(text) = value.get_ref() else {
+            let example = format!("{key} = \"...\"");
+            problems.push(wrong_type(key, value.get_ref(), value.span(), "a string", &example));
+            return None;
+        };
+        Some((text.to_string(), value.span().start))
     }
 
     /// A whole number within a range.
@@ -107,9 +106,10 @@ impl<'t, 'a> Section<'t, 'a> {
         };
         let mut tables = Vec::new();
         for item in items.iter() {
-            match item.get_ref() {
-                DeValue::Table(table) => tables.push((table, item.span().start)),
-                other => wrong(other, item.span()),
+            if let DeValue::Table(table) = item.get_ref() {
+                tables.push((table, item.span().start));
+            } else {
+                wrong(item.get_ref(), item.span());
             }
         }
         tables
@@ -123,13 +123,11 @@ impl<'t, 'a> Section<'t, 'a> {
         problems: &mut Vec<Problem>,
     ) -> Option<(&'t DeTable<'a>, usize)> {
         let value = self.take(key)?;
-        match value.get_ref() {
-            DeValue::Table(table) => Some((table, value.span().start)),
-            other => {
-                problems.push(wrong_type(key, other, value.span(), "a table", example));
-                None
-            }
-        }
+        let DeValue::Table(table) = value.get_ref() else {
+            problems.push(wrong_type(key, value.get_ref(), value.span(), "a table", example));
+            return None;
+        };
+        Some((table, value.span().start))
     }
 }
 

@@ -166,7 +166,7 @@ impl Control {
             match tables.bridge_mut(&kept.bridge) {
                 Ok(entry) => self.want(entry, &kept.port, Origin::Runtime),
                 Err(problem) => {
-                    tracing::error!(port = %kept.port.name, "cannot bring the port back: {problem}")
+                    tracing::error!(port = %kept.port.name, "cannot bring the port back: {problem}");
                 }
             }
         }

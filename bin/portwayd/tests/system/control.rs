@@ -104,7 +104,7 @@ fn others_may_not() {
 fn as_nobody() {
     let Some(socket) = std::env::var_os(AS_NOBODY) else { return };
     let answer = Client::connect(Path::new(&socket)).and_then(|mut client| client.call(&Request::Show));
-    println!("{}", answer.map(|_| "let in".to_owned()).unwrap_or_else(|error| error.to_string()));
+    eprintln!("{}", answer.map(|_| "let in".to_owned()).unwrap_or_else(|error| error.to_string()));
 }
 
 #[test]

@@ -183,10 +183,9 @@ impl Daemon {
     }
 
     pub(crate) fn done(&self, request: &Request) -> Done {
-        match self.ask(request) {
-            Reply::Done(done) => done,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ask(request);
+        let Reply::Done(done) = reply else { panic!("{reply:?}") };
+        done
     }
 
     pub(crate) fn refused(&self, request: &Request) -> Failure {
@@ -197,10 +196,9 @@ impl Daemon {
     }
 
     pub(crate) fn ports(&self) -> Vec<PortInfo> {
-        match self.ask(&Request::PortList { bridge: None, netns: None }) {
-            Reply::Ports(ports) => ports,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ask(&Request::PortList { bridge: None, netns: None });
+        let Reply::Ports(ports) = reply else { panic!("{reply:?}") };
+        ports
     }
 
     pub(crate) fn port(&self, name: &str) -> PortInfo {

@@ -144,9 +144,10 @@ fn flows_by_hand_go_before_the_bridge() {
     assert!(
         lab.hosts[0].try_sh("arping -c 1 -w 2 -I e0 10.1.0.2 || ip neigh show 10.1.0.2 | grep -q lladdr")
     );
-    let flows = || match daemon.ask(&Request::FlowList { bridge: "br0".to_owned(), names: false }) {
-        Reply::Flows(flows) => flows,
-        other => panic!("{other:?}"),
+    let flows = || {
+        let reply = daemon.ask(&Request::FlowList { bridge: "br0".to_owned(), names: false });
+        let Reply::Flows(flows) = reply else { panic!("{reply:?}") };
+        flows
     };
     let by_hand: Vec<_> = flows().into_iter().filter(|flow| flow.by_hand).collect();
     assert_eq!(by_hand.len(), 1);
