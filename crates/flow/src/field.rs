@@ -2,8 +2,9 @@
 //! THE table of match fields. Everything that must know the fields one by one is derived from it: the netlink codec
 //! (`messages::key`), printing and parsing ([`crate::text`]), prerequisites, and `docs/fields.md`.
 //!
-//! Fields stand in groups: a group is one OVS_KEY_ATTR_* attribute and one word of the text form, like `ipv4(src=10.0.0.1,...)`. Fields of
-//! different groups may share bytes of the key, as in the kernel (ARP and IP addresses, ICMP types and ports); prerequisites keep them apart.
+//! Fields stand in groups: a group is one OVS_KEY_ATTR_* attribute and one word of the text form, like `ipv4(src=10.0.0.1,...)`.
+//! Fields of different groups may share bytes of the key, as in the kernel (ARP and IP addresses, ICMP types and ports);
+//! prerequisites keep them apart.
 
 mod prerequisite;
 mod set;
@@ -146,8 +147,13 @@ impl Group {
         GROUPS.iter().find(|group| group.attr == attr)
     }
 
-    /// The field of this name.
+    /// The field of this name. The stock programs print the ports of `ct_tuple6` by names that they do not read; both are known here.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
+        let name = match name {
+            "src_port" if self.id == GroupId::CtTuple6 => "tp_src",
+            "dst_port" if self.id == GroupId::CtTuple6 => "tp_dst",
+            name => name,
+        };
         self.fields.iter().find(|field| field.name == name)
     }
 

@@ -152,9 +152,9 @@ groups! {
         /// Destination address.
         CtTuple6Dst = "dst": ct_orig_dst + 0, 16 => 16, 128, Network, Ipv6, false;
         /// Source port.
-        CtTuple6TpSrc = "src_port": ct_orig_tp_src + 0, 2 => 2, 16, Network, Dec, false;
+        CtTuple6TpSrc = "tp_src": ct_orig_tp_src + 0, 2 => 2, 16, Network, Dec, false;
         /// Destination port.
-        CtTuple6TpDst = "dst_port": ct_orig_tp_dst + 0, 2 => 2, 16, Network, Dec, false;
+        CtTuple6TpDst = "tp_dst": ct_orig_tp_dst + 0, 2 => 2, 16, Network, Dec, false;
         /// IP protocol.
         CtTuple6Proto = "proto": ct_orig_proto + 0, 1 => 1, 8, Network, Dec, false;
     }
@@ -216,7 +216,8 @@ groups! {
     }
     /// IPv6 extension headers that were seen, as OpenFlow 1.2 numbers them.
     Ipv6Exthdrs = "ipv6_exthdrs": OVS_KEY_ATTR_IPV6_EXTHDRS, Ipv6 {
-        /// Bits: 1 none, 2 ESP, 4 authentication, 8 destination, 0x10 fragment, 0x20 routing, 0x40 hop-by-hop, 0x80 repeated, 0x100 out of order.
+        /// Bits: 1 none, 2 ESP, 4 authentication, 8 destination, 0x10 fragment, 0x20 routing, 0x40 hop-by-hop, 0x80 repeated,
+        /// 0x100 out of order.
         Ipv6Exthdrs = "hdrs": ipv6_exthdrs + 0, 2 => 2, 16, Host, Hex, false;
     }
     /// Network service header (RFC 8300).

@@ -15,7 +15,7 @@ const SAME: &[&str] = &[
     "recirc_id(0x5),dp_hash(0x1/0xf),in_port(2),skb_mark(0x5),ct_state(-new+trk),ct_zone(0x3),ct_mark(0x1/0xff),ct_label(0x5/0xff),ct_tuple4(src=1.1.1.1,proto=6,tp_dst=5),eth(),eth_type(0x0800),ipv4(frag=no)",
     "eth(),eth_type(0x8100),vlan(vid=10,pcp=0),encap(eth_type(0x0800),ipv4(frag=later))",
     "eth(),eth_type(0x88a8),vlan(vid=5/0xf,pcp=0),encap(eth_type(0x8100),vlan(vid=6,pcp=3),encap(eth_type(0x0806),arp(sip=1.2.3.4,op=1)))",
-    "eth(),eth_type(0x8847),mpls(label=100/0xff,tc=0/0,ttl=64/0xff,bos=1/0x1)",
+    "eth(),eth_type(0x8847),mpls(label=100/0xff,tc=0/0,ttl=64/0xff,bos=1/1)",
     "eth(),eth_type(0x8847),mpls(lse0=0x1000/0xffffffff,lse1=0x1100/0xffffffff)",
     "eth(),eth_type(0x86dd),ipv6(src=fd00::/ffff::,label=0x5/0xff,proto=58,tclass=0x3,hlimit=3,frag=first),icmpv6(type=135,code=0),nd(target=::1,sll=02:00:00:00:00:01)",
     "eth(),eth_type(0x894f),nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x1,si=255,c1=0x1/0xf)",
@@ -42,6 +42,10 @@ fn other_forms_mean_the_same() {
     for (form, plain) in [
         ("eth(),eth_type(0x800),ipv4(src=10.0.0.0/8)", "eth(),eth_type(0x0800),ipv4(src=10.0.0.0/255.0.0.0)"),
         (" in_port( p1 )", ""),
+        (
+            "ct_tuple6(proto=6,src_port=1,dst_port=2),eth(),eth_type(0x86dd)",
+            "ct_tuple6(proto=6,tp_src=1,tp_dst=2),eth(),eth_type(0x86dd)",
+        ),
         ("in_port(p1),eth()", "in_port(1),eth()"),
         (
             "eth(), eth_type(2048) , ipv4( proto=6 , frag=no ),tcp( ),tcp_flags(syn|ack)",

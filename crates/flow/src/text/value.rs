@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One field's value and mask, written and read.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::cursor::Cursor;
 use super::names::{self, Names};
@@ -361,7 +361,12 @@ pub(super) fn write_lse(out: &mut String, value: u32, mask: Option<u32>) {
     for (name, shift, max) in LSE_PARTS {
         let _ = write!(out, "{name}={}", value >> shift & max);
         if let Some(mask) = mask.filter(|mask| *mask != u32::MAX) {
-            write_mask(out, Format::Hex, (mask >> shift & max).into());
+            // One digit needs no prefix.
+            if max < 10 {
+                let _ = write!(out, "/{}", mask >> shift & max);
+            } else {
+                write_mask(out, Format::Hex, (mask >> shift & max).into());
+            }
         }
         out.push(',');
     }

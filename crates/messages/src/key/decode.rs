@@ -21,8 +21,8 @@ pub struct Match {
     pub mask: FlowMask,
 }
 
-/// Reads a flow's key and mask from the payloads of OVS_FLOW_ATTR_KEY and OVS_FLOW_ATTR_MASK. Without a mask, every field that the key names
-/// must match exactly.
+/// Reads a flow's key and mask from the payloads of OVS_FLOW_ATTR_KEY and OVS_FLOW_ATTR_MASK. Without a mask, every
+/// field that the key names must match exactly.
 ///
 /// # Errors
 /// The reason for the kernel's EINVAL.

@@ -121,8 +121,8 @@ pub(crate) fn read_tunnel(nest: Attr<'_>, to: &mut FlowKey, key: Option<&FlowKey
     Ok(())
 }
 
-/// A mask of addresses of the other family than the key's: in the kernel's key, source and destination of IPv4 lie in the first eight bytes of
-/// the IPv6 source.
+/// A mask of addresses of the other family than the key's: in the kernel's key, source and destination of IPv4 lie in the first
+/// eight bytes of the IPv6 source.
 fn other_family(mask: &mut FlowKey, key_proto: u8, seen: &Seen) {
     let (src, dst) = (mask.tun_src, mask.tun_dst);
     if key_proto == 4 && seen.ipv6 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Keys and actions as messages have them: what extraction makes of every frame that the kernel sent up, and which keys, masks and actions of
-//! every flow that was asked for are taken, and how they are shown.
+//! Keys and actions as messages have them: what extraction makes of every frame that the kernel sent up, and which keys, masks
+//! and actions of every flow that was asked for are taken, and how they are shown.
 
 mod actions;
 mod extraction;
