@@ -44,6 +44,7 @@ fn attach_here(name: &str) -> Result<Attached, Errno> {
     let socket = PacketSocket::open()?;
     // From here on the host gets none of its frames, and only then the port does: none is seen twice.
     let claim = Claim::new(link.index)?;
+    socket.disable_lro(link.index);
     socket.bind(link.index)?;
     Ok(Attached { socket, _claim: claim, ifindex: link.index, layer3: link.layer == layer::NONE })
 }

@@ -6,10 +6,12 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use portway_vport::abi::log_level;
+use portway_vport::host;
 use portway_vport::ops::Errno;
 
-/// Receive queue, in bytes of buffer memory: a TCP window of several connections fits without loss.
-const RECEIVE_BYTES: c_int = 32 << 20;
+/// Receive queue, in bytes of buffer memory (the kernel doubles it): a TCP window of several connections fits without loss.
+const RECEIVE_BYTES: c_int = 16 << 20;
 /// Bytes in flight towards the device.
 const SEND_BYTES: c_int = 16 << 20;
 
@@ -96,9 +98,7 @@ impl PacketSocket {
 
     /// What the device with that index is now; `None`: it is no longer in the socket's namespace.
     pub(crate) fn device(&self, ifindex: u32) -> Option<Device> {
-        // SAFETY: ifreq is plain data.
-        let mut request: libc::ifreq = unsafe { mem::zeroed() };
-        request.ifr_ifru.ifru_ifindex = ifindex as c_int;
+        let mut request = empty_request(ifindex);
         self.ioctl(libc::SIOCGIFNAME, &mut request)?;
         self.ioctl(libc::SIOCGIFMTU, &mut request)?;
         // SAFETY: the kernel has filled this member of the union.
@@ -114,8 +114,31 @@ impl PacketSocket {
         Some(Device { mtu, mac, is_up: flags & wanted == wanted })
     }
 
+    /// Switches large receive off, where a device has it on: it merges segments in a way that cannot be undone, so they could not
+    /// be forwarded. (GRO stays on: what it merges is a super-packet like any other.)
+    pub(crate) fn disable_lro(&self, ifindex: u32) {
+        let mut flags = EthtoolValue { command: ETHTOOL_GFLAGS, data: 0 };
+        let mut request = empty_request(ifindex);
+        if self.ioctl(libc::SIOCGIFNAME, &mut request).is_none() {
+            return;
+        }
+        request.ifr_ifru.ifru_data = (&raw mut flags).cast();
+        if self.ioctl(libc::SIOCETHTOOL as libc::Ioctl, &mut request).is_some()
+            && flags.data & ETH_FLAG_LRO != 0
+        {
+            flags = EthtoolValue { command: ETHTOOL_SFLAGS, data: flags.data & !ETH_FLAG_LRO };
+            request.ifr_ifru.ifru_data = (&raw mut flags).cast();
+            if self.ioctl(libc::SIOCETHTOOL as libc::Ioctl, &mut request).is_none() {
+                host::log(
+                    log_level::WARNING,
+                    "large receive offload cannot be switched off: its frames are lost",
+                );
+            }
+        }
+    }
+
     fn ioctl(&self, number: libc::Ioctl, request: &mut libc::ifreq) -> Option<()> {
-        // SAFETY: these requests read and write one ifreq, which lives through the call.
+        // SAFETY: these requests read and write one ifreq, which lives through the call, as does what it points to.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), number, std::ptr::from_mut(request)) };
         (result >= 0).then_some(())
     }
@@ -133,6 +156,25 @@ pub(crate) struct Device {
     pub(crate) mtu: u32,
     pub(crate) mac: [u8; 6],
     pub(crate) is_up: bool,
+}
+
+/// struct ethtool_value, linux/ethtool.h.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_SFLAGS: u32 = 0x26;
+const ETH_FLAG_LRO: u32 = 1 << 15;
+
+/// A request about the device with that index.
+fn empty_request(ifindex: u32) -> libc::ifreq {
+    // SAFETY: ifreq is plain data.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    request.ifr_ifru.ifru_ifindex = ifindex as c_int;
+    request
 }
 
 /// The link-layer address that names a device.

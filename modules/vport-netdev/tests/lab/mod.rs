@@ -5,6 +5,7 @@
 
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use portway_netwatch::Netns;
 
@@ -27,6 +28,21 @@ pub fn attempt(program: &str, args: &[&str]) -> Output {
 /// `ip` with a command line in one text.
 pub fn ip(line: &str) -> String {
     run("ip", &line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Whether `condition` comes true soon. What a port gives back is free at once, unless another test has just forked: its child
+/// holds copies of all descriptors until it runs its program.
+pub fn soon(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A namespace with a unique name, deleted on drop. IPv6 is off in it so that no stray frames appear.
