@@ -199,10 +199,12 @@ impl<F: Cached> WindowCache<F> {
     fn place_for(&mut self, key: &WindowKey) -> usize {
         let (first, second) = self.places(key.hash);
         let same = |entry: &WindowEntry<F>| entry.tag == key.tag && entry.window == key.window;
-        for place in [first, second] {
-            if same(&self.entries[place]) || self.is_free(place) {
-                return place;
-            }
+        // Never in both: the older one would come back when the newer one is pushed out.
+        if let Some(place) = [first, second].into_iter().find(|&place| same(&self.entries[place])) {
+            return place;
+        }
+        if let Some(place) = [first, second].into_iter().find(|&place| self.is_free(place)) {
+            return place;
         }
         for place in [first, second] {
             let held = &self.entries[place];
@@ -324,3 +326,6 @@ impl<F: Cached> KeyCache<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
