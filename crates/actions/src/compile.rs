@@ -48,6 +48,8 @@ struct Layers {
 struct Compiler<'a> {
     /// The flow's key, masked: a field that the mask leaves out is zero here.
     key: FlowKey,
+    /// Whether the flow's packets start with an Ethernet header.
+    ethernet: bool,
     limits: &'a Limits,
     ops: Vec<Op>,
 }
@@ -69,36 +71,40 @@ pub(crate) fn compile(
         labels: u32::from(labels),
         ethernet: key.mac_proto == mac_proto::ETHERNET,
     };
-    let mut compiler = Compiler { key: masked, limits, ops: Vec::with_capacity(actions.len()) };
+    let mut compiler =
+        Compiler { key: masked, ethernet: layers.ethernet, limits, ops: Vec::with_capacity(actions.len()) };
     compiler.list(actions, layers, 0)?;
     let limit = limits.bytes_max;
     size::check(actions, limit).map_err(|bytes| Error::TooLarge { bytes, limit })?;
     Ok(compiler.ops)
 }
 
-/// Whether the action does anything that outlasts the packet.
+/// Whether it can be seen that the action was carried out at the end of a list: it does something that outlasts the packet, or it can
+/// fail, which ends the lists around it too.
 fn has_effect(action: &Action) -> bool {
     match action {
+        Action::Set(Set::Priority(_) | Set::SkbMark(_) | Set::Tunnel(_))
+        | Action::Truncate(_)
+        | Action::Hash(_) => false,
         Action::Output(_)
         | Action::Userspace(_)
         | Action::Recirculate(_)
         | Action::Meter(_)
         | Action::Drop(_)
-        | Action::Psample(_) => true,
-        Action::Clone(list) | Action::DecTtl(list) => list.iter().any(has_effect),
-        Action::Sample(sample) => sample.actions.iter().any(has_effect),
-        Action::CheckPacketLength(check) => check.greater.iter().chain(&check.less_or_equal).any(has_effect),
-        Action::Set(_)
+        | Action::Psample(_)
+        | Action::DecTtl(_)
+        | Action::Set(_)
         | Action::PushVlan(_)
         | Action::PopVlan
-        | Action::Truncate(_)
-        | Action::Hash(_)
         | Action::PushMpls(_)
         | Action::PopMpls(_)
         | Action::PushEth(_)
         | Action::PopEth
         | Action::PushNsh(_)
-        | Action::PopNsh => false,
+        | Action::PopNsh => true,
+        Action::Clone(list) => list.iter().any(has_effect),
+        Action::Sample(sample) => sample.actions.iter().any(has_effect),
+        Action::CheckPacketLength(check) => check.greater.iter().chain(&check.less_or_equal).any(has_effect),
     }
 }
 
@@ -108,6 +114,8 @@ impl Compiler<'_> {
         if depth > self.limits.depth_max {
             return Err(Error::TooDeep(self.limits.depth_max));
         }
+        // Each list starts with the Ethernet header that the flow's packets have, whatever the list around it did, as in the kernel.
+        layers.ethernet = self.ethernet;
         let start = self.ops.len();
         let effects_end = actions.iter().rposition(has_effect).map_or(0, |index| index + 1);
         for (index, action) in actions.iter().enumerate() {

@@ -137,7 +137,9 @@ impl Run<'_, '_, '_> {
                 })
             }
             Op::Upcall { userspace, last } => {
-                let cut = state.take_cut(&packet);
+                // Here the kernel has put the outer tag into the frame before it cuts.
+                let kept = state.truncate_to.take().map_or(usize::MAX, |len| len as usize);
+                let cut = packet.len().saturating_sub(kept) as u32;
                 self.hand_on(packet, *last, next, |run, packet| {
                     run.upcall(userspace, packet, &state.key, cut);
                     Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Where a packet's headers are, found by a short walk when an action needs them.
 //!
-//! The walk sees what key extraction sees (at most two VLAN tags, 802.2 SNAP, IPv6 extension headers), so that a header that the flow's
+//! The walk sees what key extraction sees (VLAN tags, 802.2 SNAP, IPv6 extension headers), so that a header that the flow's
 //! key promised is found where the key's fields came from.
 
 use portway_buf::{Packet, PacketKind};
@@ -9,8 +9,12 @@ use portway_wire::ethernet::{self, ethertype};
 use portway_wire::ipv6_ext::{self, End};
 use portway_wire::{ip_proto, ipv4, ipv6};
 
+use crate::error::Failure;
+
 /// Where a frame's first ethertype is.
 pub(crate) const ETH_TYPE_AT: usize = 12;
+/// VLAN tags behind which the network header is looked for. A key knows two; push_vlan may add as many as there is headroom for.
+const TAGS_MAX: usize = 128;
 /// Bytes of a VLAN tag.
 pub(crate) const VLAN_LEN: usize = 4;
 
@@ -48,7 +52,7 @@ pub(crate) struct Link {
     pub(crate) ethertype: u16,
     /// Offset of the network header.
     pub(crate) l3: usize,
-    /// VLAN tags in front of it, at most two.
+    /// VLAN tags in front of it.
     pub(crate) tags: usize,
 }
 
@@ -62,7 +66,7 @@ pub(crate) fn link(packet: &Packet) -> Option<Link> {
     let mut at = ETH_TYPE_AT;
     let mut tags = 0;
     let mut ethertype = be16(frame, at)?;
-    while tags < 2 && is_vlan(ethertype) {
+    while tags < TAGS_MAX && is_vlan(ethertype) {
         at += VLAN_LEN;
         tags += 1;
         ethertype = be16(frame, at)?;
@@ -86,11 +90,15 @@ fn logical_link(frame: &[u8], at: usize, tags: usize) -> Link {
     }
 }
 
-/// Offset of the network header if it is one of `ethertype` and `len` bytes of it are there.
+/// Offset of the network header, of which `len` bytes are there. `None`: the packet starts with something else by now, since a header
+/// has been pushed that the list's validation does not follow (push_nsh, as in the kernel): there is nothing to set then.
 #[inline]
-pub(crate) fn network(packet: &Packet, ethertype: u16, len: usize) -> Option<usize> {
-    let link = link(packet)?;
-    (link.ethertype == ethertype && link.l3 + len <= packet.len()).then_some(link.l3)
+pub(crate) fn network(packet: &Packet, ethertype: u16, len: usize) -> Result<Option<usize>, Failure> {
+    let link = link(packet).ok_or(Failure::NoHeader)?;
+    if link.ethertype != ethertype {
+        return Ok(None);
+    }
+    if link.l3 + len <= packet.len() { Ok(Some(link.l3)) } else { Err(Failure::NoHeader) }
 }
 
 /// Offset of the layer-4 header of the IPv4 packet at `l3`, whose fixed header is whole. The network header's own offset if its

@@ -56,7 +56,7 @@ impl Ipv4Rewrite {
     }
 
     pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
-        let l3 = network(packet, ethertype::IPV4, ipv4::MIN_LEN).ok_or(Failure::NoHeader)?;
+        let Some(l3) = network(packet, ethertype::IPV4, ipv4::MIN_LEN)? else { return Ok(()) };
         set_address(packet, l3, SRC_AT, self.src, self.src_mask);
         set_address(packet, l3, DST_AT, self.dst, self.dst_mask);
         let header = &mut packet.frame_mut()[l3..l3 + ipv4::MIN_LEN];

@@ -75,7 +75,7 @@ impl Ipv6Rewrite {
     }
 
     pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
-        let l3 = network(packet, ethertype::IPV6, ipv6::LEN).ok_or(Failure::NoHeader)?;
+        let Some(l3) = network(packet, ethertype::IPV6, ipv6::LEN)? else { return Ok(()) };
         if self.src_mask != 0 {
             set_address(packet, l3, SRC_AT, self.src, self.src_mask, false);
         }

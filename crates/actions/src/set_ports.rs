@@ -10,7 +10,7 @@ use portway_wire::{ip_proto, ipv4, ipv6};
 use crate::checksum::{Coverage, coverage};
 use crate::compile::check_bits;
 use crate::error::{Error, Failure};
-use crate::headers::{be16, ipv4_transport, ipv6_transport, link, put16};
+use crate::headers::{be16, ipv4_transport, ipv6_transport, network, put16};
 
 /// A protocol with ports that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl PortsRewrite {
     }
 
     pub(crate) fn apply(&self, packet: &mut Packet) -> Result<(), Failure> {
-        let l4 = self.locate(packet).ok_or(Failure::NoHeader)?;
+        let Some(l4) = self.locate(packet)? else { return Ok(()) };
         match self.transport {
             Transport::Tcp => match coverage(packet, l4) {
                 Coverage::Whole => self.write_summed(&mut packet.frame_mut()[l4..], 16),
@@ -81,19 +81,19 @@ impl PortsRewrite {
         Ok(())
     }
 
-    /// Offset of the layer-4 header. An IPv4 packet's is where its header ends, also in a later fragment, as in the kernel.
-    fn locate(&self, packet: &Packet) -> Option<usize> {
-        let link = link(packet)?;
+    /// Offset of the layer-4 header. An IPv4 packet's is where its header ends, also in a later fragment, as in the kernel. `None`:
+    /// see [`network`].
+    fn locate(&self, packet: &Packet) -> Result<Option<usize>, Failure> {
         let frame = packet.frame();
-        let (protocol, l4) = match link.ethertype {
-            ethertype::IPV4 if link.l3 + ipv4::MIN_LEN <= frame.len() => {
-                (frame[link.l3 + 9], ipv4_transport(frame, link.l3))
-            }
-            ethertype::IPV6 if link.l3 + ipv6::LEN <= frame.len() => ipv6_transport(frame, link.l3),
-            _ => return None,
+        let (protocol, l4) = if let Some(l3) = network(packet, ethertype::IPV4, ipv4::MIN_LEN)? {
+            (frame[l3 + 9], ipv4_transport(frame, l3))
+        } else if let Some(l3) = network(packet, ethertype::IPV6, ipv6::LEN)? {
+            ipv6_transport(frame, l3)
+        } else {
+            return Ok(None);
         };
-        (protocol == self.transport.protocol() && l4 + self.transport.header_len() <= frame.len())
-            .then_some(l4)
+        let whole = l4 + self.transport.header_len() <= frame.len();
+        if protocol == self.transport.protocol() && whole { Ok(Some(l4)) } else { Err(Failure::NoHeader) }
     }
 
     fn ports(&self, header: &[u8]) -> [(u16, u16); 2] {

@@ -25,7 +25,7 @@ fn the_last_output_gets_the_packet_itself() {
     let mut rig = Rig::default();
     let packet = packet();
     let address = packet.frame().as_ptr();
-    let list = [Action::Output(1), Action::Output(2), Action::Output(3), set_src(9)];
+    let list = [Action::Output(1), Action::Output(2), Action::Output(3), Action::Truncate(20)];
     let sent = outputs(rig.run(&list, packet));
     assert_eq!(sent.iter().map(|(port, _)| *port).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(sent[2].1.frame().as_ptr(), address, "what is behind it changes nothing that anybody sees");
@@ -310,4 +310,16 @@ fn an_upcall_behind_moved_headers_reports_the_key_from_before() {
     assert!(reported(rig.run(&list, packet())).is_none(), "and a last one goes from it");
     let key = reported(rig.run(&[tag.clone(), tag, upcall], packet())).unwrap();
     assert_eq!((key.vlan_tci.get(), key.cvlan_tci.get(), key.tp_dst.get()), (0x1005, 0, 2000));
+}
+
+#[test]
+fn fields_are_set_under_any_number_of_tags() {
+    let mut rig = Rig::default();
+    let frame = Frame { tags: vec![(0x88a8, 7), (0x8100, 9)], ..Frame::default() }.bytes();
+    let tag = Action::PushVlan(PushVlan { tpid: 0x88a8, tci: 0x1001 });
+    let ports = Masked { value: portway_flow::Ports { src: 7, dst: 8 }, mask: None };
+    let list = [tag.clone(), tag, Action::Set(Set::Udp(ports)), Action::Output(1)];
+    let sent = rig.frames(&list, &frame).remove(0).1;
+    assert_eq!(sent[50..54], [0, 7, 0, 8]);
+    support::verify(&sent).unwrap();
 }
