@@ -8,6 +8,7 @@
 mod bench;
 mod checks;
 mod demo;
+mod install;
 mod process;
 mod product;
 mod setup;
@@ -39,6 +40,7 @@ fn run() -> Result<ExitCode> {
         Command::Test(options) => checks::test::run(&options),
         Command::TestInside(options) => checks::test::inside(&options),
         Command::Ci => checks::ci::run(),
+        Command::Install(options) => install::run(&options),
         Command::Demo => demo::run(),
         Command::DemoInside => demo::inside(),
         Command::Bench(options) => bench::run(&options),
@@ -73,6 +75,8 @@ enum Command {
     TestInside(checks::test::Options),
     /// Everything a change must pass: format, lints, tidy, tests, documentation
     Ci,
+    /// Build and install programs, port types, systemd unit, man pages, completions
+    Install(install::Options),
     /// Show the switch at its job: hosts in namespaces, pings, a TCP stream, VLANs, tables
     Demo,
     /// The part of `demo` that runs in a private world

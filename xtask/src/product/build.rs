@@ -4,6 +4,7 @@
 use crate::process::{self, cargo};
 use crate::workspace;
 use anyhow::{Context, Result};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Port types by folder and number: a module file is found by its number (`vport-type-1.so`).
@@ -32,7 +33,11 @@ pub(crate) fn lay_out_modules(folder: &Path) -> Result<()> {
     for (name, number) in port_types() {
         let built = program(&format!("libvport_{name}.so"));
         if built.exists() {
-            std::fs::copy(&built, folder.join(format!("vport-type-{number}.so")))?;
+            let file = folder.join(format!("vport-type-{number}.so"));
+            // A file that a daemon has mapped must not change under it.
+            let _ = std::fs::remove_file(&file);
+            std::fs::copy(&built, &file)?;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
         }
     }
     Ok(())
