@@ -16,12 +16,12 @@ use portway_wire::ip_proto;
 
 use crate::error::Error;
 use crate::headers::{is_mpls, is_vlan};
+use crate::nsh;
 use crate::program::{Edit, Limits, Op};
 use crate::set_ethernet::EthernetRewrite;
 use crate::set_ipv4::Ipv4Rewrite;
 use crate::set_ipv6::Ipv6Rewrite;
 use crate::set_ports::{PortsRewrite, Transport};
-use crate::{nsh, size};
 
 /// The bit of a TCI that says that there is a tag.
 const CFI: u16 = 0x1000;
@@ -74,8 +74,6 @@ pub(crate) fn compile(
     let mut compiler =
         Compiler { key: masked, ethernet: layers.ethernet, limits, ops: Vec::with_capacity(actions.len()) };
     compiler.list(actions, layers, 0)?;
-    let limit = limits.bytes_max;
-    size::check(actions, limit).map_err(|bytes| Error::TooLarge { bytes, limit })?;
     Ok(compiler.ops)
 }
 
@@ -119,6 +117,9 @@ impl Compiler<'_> {
         let start = self.ops.len();
         let effects_end = actions.iter().rposition(has_effect).map_or(0, |index| index + 1);
         for (index, action) in actions.iter().enumerate() {
+            if self.ops.len() >= self.limits.actions_max {
+                return Err(Error::TooMany(self.limits.actions_max));
+            }
             let last_in_list = index + 1 == actions.len();
             let last = index + 1 >= effects_end;
             self.action(action, &mut layers, depth, last, last_in_list)?;

@@ -13,14 +13,9 @@ pub enum Error {
     /// Lists within lists beyond [`crate::Limits::depth_max`].
     #[error("actions are nested deeper than {0} levels")]
     TooDeep(u32),
-    /// The list is longer than [`crate::Limits::bytes_max`].
-    #[error("actions take {bytes} bytes or more, there is room for {limit}")]
-    TooLarge {
-        /// What the list takes up to the action that does not fit.
-        bytes: usize,
-        /// What is allowed.
-        limit: usize,
-    },
+    /// More actions than [`crate::Limits::actions_max`].
+    #[error("more than {0} actions")]
+    TooMany(usize),
     /// TRUNC shorter than an Ethernet header.
     #[error("truncation to {0} bytes would cut into the Ethernet header")]
     TruncateTooShort(u32),
@@ -84,7 +79,7 @@ impl Error {
     pub const fn errno(&self) -> Errno {
         match self {
             Self::TooDeep(_) => Errno::EOVERFLOW,
-            Self::TooLarge { .. } => Errno::EMSGSIZE,
+            Self::TooMany(_) => Errno::EMSGSIZE,
             Self::PortTooLarge(_)
             | Self::TruncateTooShort(_)
             | Self::NoReceiver

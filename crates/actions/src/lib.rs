@@ -33,7 +33,6 @@ mod set_ethernet;
 mod set_ipv4;
 mod set_ipv6;
 mod set_ports;
-mod size;
 mod stale_key;
 mod truncate;
 mod ttl;

@@ -21,20 +21,24 @@ use crate::set_ethernet::EthernetRewrite;
 use crate::set_ipv4::Ipv4Rewrite;
 use crate::set_ipv6::Ipv6Rewrite;
 use crate::set_ports::PortsRewrite;
-use crate::{compile, size, stale_key};
+use crate::{compile, stale_key};
 
-/// What a program may be, at most. The defaults are the kernel's.
+/// The longest netlink attribute, and the shortest one, in bytes.
+const ATTRIBUTE_MAX: usize = 65_535;
+const ACTION_MIN: usize = 4;
+
+/// What a program may be, at most. The defaults refuse nothing that the kernel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Levels of lists within lists.
     pub depth_max: u32,
-    /// Bytes for which the kernel makes room; see `size.rs` for how much then fits.
-    pub bytes_max: usize,
+    /// Actions, those in lists within the list too. The kernel's limit is the longest netlink attribute, 65,535 bytes.
+    pub actions_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth_max: 16, bytes_max: size::BYTES_MAX }
+        Self { depth_max: 16, actions_max: ATTRIBUTE_MAX / ACTION_MIN }
     }
 }
 

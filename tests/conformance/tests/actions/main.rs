@@ -228,8 +228,15 @@ fn replay(recording: &Recording, tally: &mut Tally) {
 #[test]
 fn recordings_match() {
     let mut tally = Tally::default();
-    let recordings =
-        Recording::all(&["act-", "matrix-", "extra-set-validate", "extra-loop", "keys-gso", "random-"]);
+    let recordings = Recording::all(&[
+        "act-",
+        "matrix-",
+        "extra-set-validate",
+        "extra-actions-size",
+        "extra-loop",
+        "keys-gso",
+        "random-",
+    ]);
     assert!(!recordings.is_empty(), "the recordings are there");
     let mut report = String::new();
     for recording in recordings.iter().filter(|recording| !NEEDS_DEVICES.contains(&recording.name.as_str())) {
