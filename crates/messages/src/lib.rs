@@ -5,7 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod actions;
+pub mod ct_limit;
+pub mod ctrl;
+pub mod datapath;
+pub mod family;
+pub mod flow;
 pub mod key;
+pub mod meter;
+pub mod packet;
+mod parse;
 mod refusal;
+pub mod vport;
 
 pub use refusal::Refusal;

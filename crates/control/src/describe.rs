@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Datapaths and ports as messages.
+
+use portway_datapath::Datapath;
+use portway_messages::datapath::DatapathReply;
+use portway_messages::vport::VportReply;
+use portway_netlink::{AttrBuilder, Error};
+use portway_uapi::openvswitch::*;
+use portway_vport::{PortStats, Vport};
+
+/// `dp_ifindex` of a datapath: the interface index of its local port's device.
+pub(crate) fn dp_ifindex(datapath: &Datapath) -> i32 {
+    datapath.port(0).map_or(0, |port| port.ifindex()) as i32
+}
+
+/// Writes a datapath's attributes. `cpus`: how many of the upcall port ids by CPU are told.
+pub(crate) fn encode_datapath(datapath: &Datapath, cpus: usize, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
+    let (options, stats) = (datapath.options(), datapath.stats());
+    let reply = DatapathReply {
+        name: datapath.name().as_bytes(),
+        stats: ovs_dp_stats {
+            n_hit: stats.hit,
+            n_missed: stats.missed,
+            n_lost: stats.lost,
+            n_flows: stats.flows as u64,
+        },
+        megaflow_stats: ovs_dp_megaflow_stats { n_masks: stats.masks as u32, ..Default::default() },
+        user_features: options.user_features,
+        masks_cache_size: options.masks_cache_size,
+        per_cpu_pids: &options.per_cpu_pids[..options.per_cpu_pids.len().min(cpus)],
+    };
+    reply.encode(b)
+}
+
+/// Writes a port's attributes.
+pub(crate) fn encode_vport(datapath: &Datapath, port: &Vport, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
+    let pids = port.upcall_pids();
+    let several = datapath.options().user_features & OVS_DP_F_VPORT_PIDS != 0;
+    let shown = if several { &pids[..] } else { &pids[..pids.len().min(1)] };
+    let mut options = Vec::new();
+    let has_options = port.handle().get_options(&mut options).unwrap_or(false);
+    let reply = VportReply {
+        port_no: port.port_no(),
+        port_type: port.port_type(),
+        name: port.name().as_bytes(),
+        ifindex: port.ifindex(),
+        netnsid: None,
+        stats: vport_stats(&port.stats()),
+        upcall_pids: if shown.is_empty() { &[0] } else { shown },
+        options: has_options.then_some(options.as_slice()),
+    };
+    reply.encode(b)
+}
+
+fn vport_stats(stats: &PortStats) -> ovs_vport_stats {
+    ovs_vport_stats {
+        rx_packets: stats.rx_packets,
+        tx_packets: stats.tx_packets,
+        rx_bytes: stats.rx_bytes,
+        tx_bytes: stats.tx_bytes,
+        rx_errors: stats.rx_errors,
+        tx_errors: stats.tx_errors,
+        rx_dropped: stats.rx_dropped,
+        tx_dropped: stats.tx_dropped,
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Notifications: who hears of a change, and changes that no request has made.
+
+use portway_datapath::{Datapath, Event};
+use portway_messages::family::{self, Family};
+use portway_netlink::{AttrBuilder, Datagram, Error, Header};
+use portway_uapi::openvswitch::*;
+use portway_vport::NetnsId;
+
+use crate::call::MESSAGE_MAX;
+use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
+use crate::server::{ClientId, Server};
+
+impl Server {
+    /// Gives a message to the members of a family's group in a namespace, but for one.
+    pub(crate) fn multicast(
+        &mut self,
+        family: &Family,
+        netns: NetnsId,
+        message: &[u8],
+        left_out: Option<ClientId>,
+    ) {
+        let Some(group) = family.group else { return };
+        for (id, client) in &mut self.clients {
+            let member = client.groups.contains(&group.id) && client.peer.netns.id() == netns;
+            if member && Some(*id) != left_out {
+                client.push(message.to_vec());
+            }
+        }
+    }
+
+    /// Whether a family's group has members in a namespace.
+    pub(crate) fn has_listeners(&self, family: &Family, netns: NetnsId) -> bool {
+        let Some(group) = family.group else { return false };
+        let mut clients = self.clients.values();
+        clients.any(|client| client.groups.contains(&group.id) && client.peer.netns.id() == netns)
+    }
+
+    /// Tells of a change that was made by other means than a request: sequence number and port id are 0.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        let cpus = self.limits.cpus;
+        match event {
+            Event::DatapathAdded(datapath) => {
+                self.announce(&family::DATAPATH, OVS_DP_CMD_NEW, datapath, dp_ifindex(datapath), |b| {
+                    encode_datapath(datapath, cpus, b)
+                });
+            }
+            Event::DatapathRemoved(datapath) => {
+                self.announce(&family::DATAPATH, OVS_DP_CMD_DEL, datapath, 0, |b| {
+                    encode_datapath(datapath, cpus, b)
+                });
+            }
+            Event::PortAdded { datapath, port } => {
+                self.announce(&family::VPORT, OVS_VPORT_CMD_NEW, datapath, dp_ifindex(datapath), |b| {
+                    encode_vport(datapath, port, b)
+                });
+            }
+            Event::PortRemoved { datapath, last, .. } => {
+                self.announce(&family::VPORT, OVS_VPORT_CMD_DEL, datapath, dp_ifindex(datapath), |b| {
+                    crate::describe::encode_removed(datapath, last, b)
+                });
+            }
+            // The kernel says nothing of these: clients follow devices by rtnetlink.
+            Event::PortChanged { .. } => {}
+        }
+    }
+
+    fn announce(
+        &mut self,
+        family: &Family,
+        cmd: u8,
+        datapath: &Datapath,
+        dp_ifindex: i32,
+        fill: impl FnOnce(&mut AttrBuilder<'_>) -> Result<(), Error>,
+    ) {
+        let netns = datapath.netns().id();
+        if !self.has_listeners(family, netns) {
+            return;
+        }
+        let header = Header { kind: family.id, flags: 0, seq: 0, pid: 0 };
+        let mut datagram = Datagram::new(MESSAGE_MAX);
+        let done = datagram.genl(header, cmd, family.version, &ovs_header { dp_ifindex }, fill);
+        match done {
+            Ok(()) => self.multicast(family, netns, datagram.bytes(), None),
+            Err(error) => tracing::error!(family = family.name, "a notification could not be written: {error}"),
+        }
+    }
+}

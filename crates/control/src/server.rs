@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The server: clients, and what they and the switch have to say to each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use portway_datapath::{Event, Switch};
+use portway_netlink::Ack;
+use portway_vport::NetnsId;
+
+use crate::client::{Client, Delivery, Limits, Peer};
+
+/// Names a client; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(u64);
+
+/// Why a client was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The port id that it wants belongs to another client of its namespace.
+    #[error("port id {0} is in use")]
+    PortIdInUse(u32),
+    /// There are too many clients.
+    #[error("there are {0} clients, the limit")]
+    TooManyClients(usize),
+}
+
+/// First port id that is given to clients that want none in particular.
+const FIRST_PORT_ID: u32 = 0x8000_0001;
+
+/// The netlink server. One thread at a time.
+pub struct Server {
+    pub(crate) switch: Arc<Switch>,
+    pub(crate) clients: BTreeMap<ClientId, Client>,
+    port_ids: HashMap<(NetnsId, u32), ClientId>,
+    events: Receiver<Event>,
+    next_client: u64,
+    next_port_id: u32,
+    limits: Limits,
+}
+
+impl Server {
+    /// A server for a switch.
+    pub fn new(switch: Arc<Switch>, limits: Limits) -> Self {
+        let events = switch.subscribe();
+        Self {
+            switch,
+            clients: BTreeMap::new(),
+            port_ids: HashMap::new(),
+            events,
+            next_client: 1,
+            next_port_id: FIRST_PORT_ID,
+            limits,
+        }
+    }
+
+    /// The switch.
+    pub fn switch(&self) -> &Arc<Switch> {
+        &self.switch
+    }
+
+    /// Takes a client. `port_id`: the one that it wants, or 0.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(&mut self, peer: Peer, port_id: u32) -> Result<ClientId, ConnectError> {
+        let netns = peer.netns.id();
+        if self.clients.len() >= self.limits.clients {
+            return Err(ConnectError::TooManyClients(self.limits.clients));
+        }
+        let neighbours = self.clients.values().filter(|client| client.peer.netns.id() == netns).count();
+        if neighbours >= self.limits.clients_per_netns {
+            return Err(ConnectError::TooManyClients(self.limits.clients_per_netns));
+        }
+        let port_id = match port_id {
+            0 => self.free_port_id(netns),
+            taken if self.port_ids.contains_key(&(netns, taken)) => {
+                return Err(ConnectError::PortIdInUse(taken));
+            }
+            wanted => wanted,
+        };
+        let id = ClientId(self.next_client);
+        self.next_client += 1;
+        self.port_ids.insert((netns, port_id), id);
+        self.clients.insert(id, Client::new(peer, port_id, self.limits.queue_bytes));
+        Ok(id)
+    }
+
+    fn free_port_id(&mut self, netns: NetnsId) -> u32 {
+        loop {
+            let candidate = self.next_port_id;
+            self.next_port_id = candidate.checked_add(1).unwrap_or(FIRST_PORT_ID);
+            if !self.port_ids.contains_key(&(netns, candidate)) {
+                return candidate;
+            }
+        }
+    }
+
+    /// Gives a client another port id, as `bind` does.
+    ///
+    /// # Errors
+    /// [`ConnectError::PortIdInUse`].
+    pub fn bind(&mut self, id: ClientId, port_id: u32) -> Result<(), ConnectError> {
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        if port_id == 0 || port_id == client.port_id {
+            return Ok(());
+        }
+        let netns = client.peer.netns.id();
+        if self.port_ids.contains_key(&(netns, port_id)) {
+            return Err(ConnectError::PortIdInUse(port_id));
+        }
+        self.port_ids.remove(&(netns, client.port_id));
+        self.port_ids.insert((netns, port_id), id);
+        client.port_id = port_id;
+        Ok(())
+    }
+
+    /// Lets a client go. Upcalls to its port id count as lost from now on.
+    pub fn disconnect(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.remove(&id) {
+            self.port_ids.remove(&(client.peer.netns.id(), client.port_id));
+        }
+    }
+
+    /// A client's port id.
+    pub fn port_id(&self, id: ClientId) -> Option<u32> {
+        self.clients.get(&id).map(|client| client.port_id)
+    }
+
+    /// Number of clients.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// How a client wants to be answered: its socket's options.
+    pub fn set_ack(&mut self, id: ClientId, ack: Ack) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.ack = ack;
+        }
+    }
+
+    /// Joins or leaves a multicast group; `false`: there is no such group.
+    pub fn set_membership(&mut self, id: ClientId, group: u32, member: bool) -> bool {
+        if !portway_messages::family::is_group(group) {
+            return false;
+        }
+        if let Some(client) = self.clients.get_mut(&id) {
+            if member { client.groups.insert(group) } else { client.groups.remove(&group) };
+        }
+        true
+    }
+
+    /// What a client is to be given next. Parts of a dump are made as they are asked for.
+    pub fn next_datagram(&mut self, id: ClientId) -> Option<Delivery> {
+        if self.clients.get(&id)?.is_drained() {
+            self.continue_dump(id);
+        }
+        self.clients.get_mut(&id)?.pop()
+    }
+
+    /// Clients that have something to be given, or a dump to go on with.
+    pub fn clients_to_serve(&self) -> Vec<ClientId> {
+        let waiting = self.clients.iter().filter(|(_, client)| !client.is_drained() || client.dump.is_some());
+        waiting.map(|(id, _)| *id).collect()
+    }
+
+    /// The client of that port id in that namespace.
+    pub(crate) fn client_by_port_id(&mut self, netns: NetnsId, port_id: u32) -> Option<&mut Client> {
+        let id = self.port_ids.get(&(netns, port_id))?;
+        self.clients.get_mut(id)
+    }
+
+    /// Passes on what has changed in the switch by other ways than requests.
+    pub fn handle_events(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.handle_event(&event);
+        }
+    }
+
+    /// Something to wait for: it is readable when [`Server::handle_events`] has something to do.
+    pub fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+}
