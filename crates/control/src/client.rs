@@ -17,7 +17,7 @@ pub struct Peer {
     pub admin: bool,
 }
 
-/// What a client's queue may hold.
+/// What the server's tables may hold, and what the machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that may wait for one client.
@@ -26,12 +26,14 @@ pub struct Limits {
     pub clients: usize,
     /// Clients of one namespace.
     pub clients_per_netns: usize,
+    /// CPUs of the machine: a port has not more upcall port ids than that.
+    pub cpus: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // 4 MiB is what stock clients ask for with SO_RCVBUFFORCE.
-        Self { queue_bytes: 4 << 20, clients: 65_536, clients_per_netns: 32_768 }
+        Self { queue_bytes: 4 << 20, clients: 65_536, clients_per_netns: 32_768, cpus: 1 }
     }
 }
 
@@ -92,6 +94,17 @@ impl Client {
             return Some(Delivery::Datagram(datagram));
         }
         std::mem::take(&mut self.overrun).then_some(Delivery::Overrun)
+    }
+
+    /// Takes back what could not be given.
+    pub(crate) fn put_back(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Datagram(datagram) => {
+                self.queued_bytes += datagram.len();
+                self.queue.push_front(datagram);
+            }
+            Delivery::Overrun => self.overrun = true,
+        }
     }
 
     /// Whether nothing waits for the client.

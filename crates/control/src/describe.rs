@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Datapaths and ports as messages.
 
-use portway_datapath::Datapath;
+use portway_datapath::{Datapath, RemovedPort};
 use portway_messages::datapath::DatapathReply;
 use portway_messages::vport::VportReply;
 use portway_netlink::{AttrBuilder, Error};
@@ -15,9 +15,9 @@ pub(crate) fn dp_ifindex(datapath: &Datapath) -> i32 {
 
 /// Writes a datapath's attributes. `cpus`: how many of the upcall port ids by CPU are told.
 pub(crate) fn encode_datapath(datapath: &Datapath, cpus: usize, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
-    let (options, stats) = (datapath.options(), datapath.stats());
+    let (name, options, stats) = (datapath.name(), datapath.options(), datapath.stats());
     let reply = DatapathReply {
-        name: datapath.name().as_bytes(),
+        name: name.as_bytes(),
         stats: ovs_dp_stats {
             n_hit: stats.hit,
             n_missed: stats.missed,
@@ -34,19 +34,17 @@ pub(crate) fn encode_datapath(datapath: &Datapath, cpus: usize, b: &mut AttrBuil
 
 /// Writes a port's attributes.
 pub(crate) fn encode_vport(datapath: &Datapath, port: &Vport, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
-    let pids = port.upcall_pids();
-    let several = datapath.options().user_features & OVS_DP_F_VPORT_PIDS != 0;
-    let shown = if several { &pids[..] } else { &pids[..pids.len().min(1)] };
+    let (name, pids) = (port.name(), port.upcall_pids());
     let mut options = Vec::new();
     let has_options = port.handle().get_options(&mut options).unwrap_or(false);
     let reply = VportReply {
         port_no: port.port_no(),
         port_type: port.port_type(),
-        name: port.name().as_bytes(),
+        name: name.as_bytes(),
         ifindex: port.ifindex(),
         netnsid: None,
         stats: vport_stats(&port.stats()),
-        upcall_pids: if shown.is_empty() { &[0] } else { shown },
+        upcall_pids: shown_pids(datapath, &pids),
         options: has_options.then_some(options.as_slice()),
     };
     reply.encode(b)
@@ -62,5 +60,34 @@ fn vport_stats(stats: &PortStats) -> ovs_vport_stats {
         tx_errors: stats.tx_errors,
         rx_dropped: stats.rx_dropped,
         tx_dropped: stats.tx_dropped,
+    }
+}
+
+/// Writes the attributes of a port that has gone.
+pub(crate) fn encode_removed(
+    datapath: &Datapath,
+    last: &RemovedPort,
+    b: &mut AttrBuilder<'_>,
+) -> Result<(), Error> {
+    let reply = VportReply {
+        port_no: last.port_no,
+        port_type: last.port_type,
+        name: last.name.as_bytes(),
+        ifindex: last.ifindex,
+        netnsid: None,
+        stats: vport_stats(&last.stats),
+        upcall_pids: shown_pids(datapath, &last.upcall_pids),
+        options: last.options.as_deref(),
+    };
+    reply.encode(b)
+}
+
+/// The port ids that are told: without OVS_DP_F_VPORT_PIDS one, 0 if there is none.
+fn shown_pids<'p>(datapath: &Datapath, pids: &'p [u32]) -> &'p [u32] {
+    let several = datapath.options().user_features & OVS_DP_F_VPORT_PIDS != 0;
+    match pids {
+        [] => &[0],
+        [first, ..] if !several => std::slice::from_ref(first),
+        pids => pids,
     }
 }

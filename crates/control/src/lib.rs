@@ -18,12 +18,11 @@ mod describe;
 mod dispatch;
 mod dump;
 mod errno;
-mod flow;
 mod meter;
 mod names;
 mod notify;
-mod packet;
 mod server;
+mod upcall;
 mod vport;
 
 pub use client::{Delivery, Limits, Peer};

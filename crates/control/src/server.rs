@@ -10,6 +10,7 @@ use portway_netlink::Ack;
 use portway_vport::NetnsId;
 
 use crate::client::{Client, Delivery, Limits, Peer};
+use crate::ct_limit::ZoneLimits;
 
 /// Names a client; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +38,8 @@ pub struct Server {
     events: Receiver<Event>,
     next_client: u64,
     next_port_id: u32,
-    limits: Limits,
+    pub(crate) limits: Limits,
+    pub(crate) zone_limits: ZoneLimits,
 }
 
 impl Server {
@@ -52,6 +54,7 @@ impl Server {
             next_client: 1,
             next_port_id: FIRST_PORT_ID,
             limits,
+            zone_limits: ZoneLimits::default(),
         }
     }
 
@@ -157,6 +160,13 @@ impl Server {
             self.continue_dump(id);
         }
         self.clients.get_mut(&id)?.pop()
+    }
+
+    /// Takes back what a client's socket had no room for: it is given first the next time.
+    pub fn put_back(&mut self, id: ClientId, delivery: Delivery) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.put_back(delivery);
+        }
     }
 
     /// Clients that have something to be given, or a dump to go on with.

@@ -45,6 +45,12 @@ fn find(call: &Call<'_>, request: &VportRequest<'_>) -> Result<(Arc<Datapath>, A
 }
 
 impl Call<'_> {
+    /// Whether a port of the client's namespace has a device of that interface index.
+    fn has_device(&self, ifindex: u32) -> bool {
+        let mut ports = self.server.switch.devices().list(Some(self.netns.id())).into_iter();
+        ports.any(|port| port.ifindex() == ifindex)
+    }
+
     fn vport_message(&self, cmd: u8, datapath: &Datapath, port: &Vport) -> Result<Vec<u8>, Refusal> {
         self.encode(cmd, dp_ifindex(datapath), |b| encode_vport(datapath, port, b))
     }

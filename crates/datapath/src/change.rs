@@ -13,7 +13,7 @@ use portway_vport::{PortHandle, PortName, TypeRef, Vport, VportConfig};
 
 use crate::datapath::{Datapath, DatapathOptions, PORTS_MAX};
 use crate::error::Error;
-use crate::events::Event;
+use crate::events::{Event, RemovedPort};
 use crate::flow::{Flow, FlowParts};
 use crate::lens_book::LensBook;
 use crate::netns::Netns;
@@ -21,7 +21,7 @@ use crate::switch::{DatapathWriter, Switch, Writer};
 use crate::worker::RxEntry;
 
 /// The port type of a datapath's own port: OVS_VPORT_TYPE_INTERNAL.
-const TYPE_INTERNAL: u32 = 2;
+pub(crate) const TYPE_INTERNAL: u32 = 2;
 
 /// A datapath to make.
 #[derive(Clone, Debug)]
@@ -455,10 +455,11 @@ impl Switch {
     }
 
     fn finish_port_removal(&self, datapath: &Arc<Datapath>, port: Arc<Vport>) {
-        let (port_no, name, port_type) = (port.port_no(), port.name(), port.port_type());
+        let last = RemovedPort::of(&port);
         self.release_ports(datapath, vec![port]);
         let datapath = Arc::clone(datapath);
-        self.listeners.tell(&Event::PortRemoved { datapath, port_no, name, port_type });
+        let (port_no, name, port_type) = (last.port_no, last.name, last.port_type);
+        self.listeners.tell(&Event::PortRemoved { datapath, port_no, name, port_type, last });
     }
 
     /// After [`Switch::unpublish_port`], without the lock: puts the modules' references back, and destroys the ports once readers

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use portway_vport::{PortName, Vport};
+use portway_vport::{PortName, PortStats, Vport};
 
 use crate::datapath::Datapath;
 
@@ -32,6 +32,8 @@ pub enum Event {
         name: PortName,
         /// Its type.
         port_type: u32,
+        /// What it was at the end.
+        last: Box<RemovedPort>,
     },
     /// A port's device was renamed, or its properties changed.
     PortChanged {
@@ -40,6 +42,41 @@ pub enum Event {
         /// The port.
         port: Arc<Vport>,
     },
+}
+
+/// A port that has gone, as it was at the end.
+#[derive(Clone, Debug)]
+pub struct RemovedPort {
+    /// Its number.
+    pub port_no: u32,
+    /// Its name.
+    pub name: PortName,
+    /// Its type.
+    pub port_type: u32,
+    /// Its device's interface index.
+    pub ifindex: u32,
+    /// Its counters.
+    pub stats: PortStats,
+    /// Its upcall port ids.
+    pub upcall_pids: Vec<u32>,
+    /// Its options, if it had any to report: netlink attributes.
+    pub options: Option<Vec<u8>>,
+}
+
+impl RemovedPort {
+    pub(crate) fn of(port: &Vport) -> Box<Self> {
+        let mut options = Vec::new();
+        let has_options = port.handle().get_options(&mut options).unwrap_or(false);
+        Box::new(Self {
+            port_no: port.port_no(),
+            name: port.name(),
+            port_type: port.port_type(),
+            ifindex: port.ifindex(),
+            stats: port.stats(),
+            upcall_pids: port.upcall_pids().to_vec(),
+            options: has_options.then_some(options),
+        })
+    }
 }
 
 /// Everybody who listens.

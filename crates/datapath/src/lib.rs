@@ -32,7 +32,7 @@ mod worker;
 pub use change::{DatapathRequest, FlowRequest, PortRequest};
 pub use datapath::{Datapath, DatapathOptions, DatapathStats};
 pub use error::Error;
-pub use events::Event;
+pub use events::{Event, RemovedPort};
 pub use flow::{Flow, FlowParts, FlowStats, Ufid};
 pub use netns::Netns;
 pub use switch::{Limits, Switch, SwitchConfig};

@@ -18,6 +18,7 @@ use crate::flow::{Flow, Ufid};
 use crate::lens_book::LensBook;
 use crate::upcall::Upcall;
 use crate::worker::{Lane, RxEntry, Worker};
+use crate::change::TYPE_INTERNAL;
 
 /// What tables may grow to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +189,19 @@ impl Switch {
     pub fn datapath_named(&self, netns: NetnsId, name: &PortName) -> Option<Arc<Datapath>> {
         let port = self.devices.find(netns, name)?;
         (port.port_no() == 0).then(|| self.datapath(port.datapath())).flatten()
+    }
+
+    /// The datapath that the device of that interface index in that namespace belongs to: its own, or any other internal port's.
+    pub fn datapath_of_device(&self, netns: NetnsId, ifindex: u32) -> Option<Arc<Datapath>> {
+        let mut datapaths = self.datapaths();
+        datapaths.retain(|datapath| datapath.netns().id() == netns);
+        let own = |datapath: &&Arc<Datapath>| datapath.port(0).is_some_and(|port| port.ifindex() == ifindex);
+        if let Some(datapath) = datapaths.iter().find(own) {
+            return Some(Arc::clone(datapath));
+        }
+        let mut ports = self.devices.list(Some(netns)).into_iter();
+        let port = ports.find(|port| port.port_type() == TYPE_INTERNAL && port.ifindex() == ifindex)?;
+        datapaths.into_iter().find(|datapath| datapath.id() == port.datapath())
     }
 
     /// The datapath of that id.

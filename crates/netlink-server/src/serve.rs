@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The loop: who has something to say, who has room for more.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use portway_control::{ClientId, ConnectError, Delivery, Limits, Server};
+use portway_datapath::{Switch, Upcall};
+use portway_netlink::Ack;
+use portway_netlink_socket::{Command, OVERRUN};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, send,
+    socket_with, sockopt,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::connection::{Came, Connection, answer, receive, receive_hello};
+use crate::error::{Error, io_error};
+use crate::peer;
+
+/// NETLINK_GENERIC.
+const GENERIC: u32 = 16;
+/// Room that is asked for in a client's socket, in bytes.
+const SEND_BUFFER: usize = 1 << 20;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// Upcalls that may wait for this thread.
+const UPCALLS: usize = 8192;
+/// Events taken at a time.
+const EVENTS: usize = 64;
+
+/// What an epoll entry stands for; with the connection's number above.
+const LISTENER: u64 = 0;
+const WAKE: u64 = 1;
+const FIRST_CONNECTION: u64 = 2;
+
+/// How other threads reach the server.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    upcalls: Sender<Upcall>,
+    wake: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Handle {
+    /// Hands over a packet for user space; it comes back if there is no room.
+    ///
+    /// # Errors
+    /// The upcall.
+    pub fn upcall(&self, upcall: Upcall) -> Result<(), Box<Upcall>> {
+        let sent = self.upcalls.try_send(upcall).map_err(|error| Box::new(error.into_inner()));
+        self.wake();
+        sent
+    }
+
+    /// Makes the server look at what has changed.
+    pub fn wake(&self) {
+        // The counter is full only if a wake-up is due anyway.
+        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Ends the loop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+/// The netlink server with its sockets.
+pub struct NetlinkServer {
+    server: Server,
+    path: PathBuf,
+    epoll: OwnedFd,
+    listener: OwnedFd,
+    connections: BTreeMap<u64, Connection>,
+    by_client: BTreeMap<ClientId, u64>,
+    next: u64,
+    upcalls: Receiver<Upcall>,
+    handle: Handle,
+    buffer: Vec<u8>,
+}
+
+impl NetlinkServer {
+    /// Listens on `path`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn bind(path: &Path, switch: Arc<Switch>, limits: Limits) -> Result<Self, Error> {
+        let listener = listen_on(path)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io_error("epoll"))?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io_error("eventfd"))?;
+        let input = epoll::EventFlags::IN;
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), input).map_err(io_error("epoll"))?;
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), input).map_err(io_error("epoll"))?;
+        let (sender, upcalls) = bounded(UPCALLS);
+        let handle = Handle { upcalls: sender, wake: Arc::new(wake), stop: Arc::new(AtomicBool::new(false)) };
+        Ok(Self {
+            server: Server::new(switch, limits),
+            path: path.to_owned(),
+            epoll,
+            listener,
+            connections: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            next: FIRST_CONNECTION,
+            upcalls,
+            handle,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// For other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until [`Handle::stop`].
+    ///
+    /// # Errors
+    /// What epoll says; nothing that a client does is an error here.
+    pub fn run(&mut self) -> Result<(), Error> {
+        let mut events = Vec::with_capacity(EVENTS);
+        while !self.handle.stop.load(Ordering::Acquire) {
+            events.clear();
+            // A second at most: what the switch retires without a wake-up of ours is told then.
+            let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(io_error("epoll")(errno)),
+            }
+            for event in &events {
+                self.event(event.data.u64(), event.flags);
+            }
+            self.from_switch();
+            self.flush_all();
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, token: u64, flags: epoll::EventFlags) {
+        match token {
+            LISTENER => self.accept(),
+            WAKE => {
+                let _ = rustix::io::read(&*self.handle.wake, &mut [0; 8]);
+            }
+            token => {
+                let (number, is_control) = (token / 2, token % 2 == 1);
+                if flags.contains(epoll::EventFlags::OUT) {
+                    self.set_blocked(number, false);
+                }
+                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+                    if is_control { self.command(number) } else { self.data(number) }
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        loop {
+            let data = match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(data) => data,
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(errno) => {
+                    tracing::warn!("a client could not be accepted: {errno}");
+                    return;
+                }
+            };
+            let _ = sockopt::set_socket_send_buffer_size_force(&data, SEND_BUFFER);
+            let number = self.next;
+            self.next += 1;
+            let token = epoll::EventData::new_u64(number * 2);
+            if epoll::add(&self.epoll, &data, token, epoll::EventFlags::IN).is_ok() {
+                self.connections.insert(number, Connection { data, open: None, blocked: false });
+            }
+        }
+    }
+
+    fn data(&mut self, number: u64) {
+        let Some(connection) = self.connections.get(&number) else { return };
+        let Some((client, _)) = &connection.open else { return self.hello(number) };
+        let client = *client;
+        match receive(&connection.data, &mut self.buffer) {
+            Came::Datagram(len) => {
+                self.server.handle_datagram(client, &self.buffer[..len], now_ns());
+                self.flush(number);
+                self.answer(number, 0, 0);
+            }
+            Came::Nothing => {}
+            Came::End => self.close(number),
+        }
+    }
+
+    fn hello(&mut self, number: u64) {
+        if self.greet(number).is_none() {
+            self.close(number);
+        }
+    }
+
+    /// Takes a client in; `None`: it is not acceptable.
+    fn greet(&mut self, number: u64) -> Option<()> {
+        let connection = self.connections.get_mut(&number)?;
+        let (hello, netns, control) = receive_hello(&connection.data)?;
+        let credentials = sockopt::socket_peercred(&connection.data).ok()?;
+        let peer = peer::identify(&credentials, netns)?;
+        if hello.protocol != GENERIC {
+            answer(&control, Errno::PROTONOSUPPORT.raw_os_error() as u32, 0);
+            return None;
+        }
+        let client = match self.server.connect(peer, hello.port_id) {
+            Ok(client) => client,
+            Err(error) => {
+                answer(&control, errno_of(&error), 0);
+                return None;
+            }
+        };
+        let token = epoll::EventData::new_u64(number * 2 + 1);
+        epoll::add(&self.epoll, &control, token, epoll::EventFlags::IN).ok()?;
+        answer(&control, 0, self.server.port_id(client)?);
+        connection.open = Some((client, control));
+        self.by_client.insert(client, number);
+        Some(())
+    }
+
+    fn command(&mut self, number: u64) {
+        let Some(connection) = self.connections.get(&number) else { return };
+        let Some((client, control)) = &connection.open else { return };
+        let client = *client;
+        match receive(control, &mut self.buffer) {
+            Came::Datagram(len) => {
+                let (errno, value) = match Command::decode(&self.buffer[..len]) {
+                    Some(command) => self.carry_out(client, command),
+                    None => (Errno::INVAL.raw_os_error() as u32, 0),
+                };
+                self.answer(number, errno, value);
+            }
+            Came::Nothing => {}
+            Came::End => self.close(number),
+        }
+    }
+
+    fn carry_out(&mut self, client: ClientId, command: Command) -> (u32, u32) {
+        match command {
+            Command::Bind(port_id) => match self.server.bind(client, port_id) {
+                Ok(()) => (0, self.server.port_id(client).unwrap_or(0)),
+                Err(error) => (errno_of(&error), 0),
+            },
+            Command::SetAck { capped, extended } => {
+                self.server.set_ack(client, Ack { capped, extended });
+                (0, 0)
+            }
+            Command::Join(group) | Command::Leave(group) => {
+                let member = matches!(command, Command::Join(_));
+                let known = self.server.set_membership(client, group, member);
+                (if known { 0 } else { Errno::INVAL.raw_os_error() as u32 }, 0)
+            }
+        }
+    }
+
+    fn answer(&mut self, number: u64, errno: u32, value: u32) {
+        let Some(Connection { open: Some((_, control)), .. }) = self.connections.get(&number) else { return };
+        if !answer(control, errno, value) {
+            self.close(number);
+        }
+    }
+
+    /// What the switch has to say.
+    fn from_switch(&mut self) {
+        while let Ok(upcall) = self.upcalls.try_recv() {
+            self.server.deliver_upcall(upcall);
+        }
+        self.server.handle_events();
+    }
+
+    fn flush_all(&mut self) {
+        for client in self.server.clients_to_serve() {
+            if let Some(number) = self.by_client.get(&client).copied() {
+                self.flush(number);
+            }
+        }
+    }
+
+    /// Gives a client what waits for it, as far as its socket takes it.
+    fn flush(&mut self, number: u64) {
+        while let Some(connection) = self.connections.get(&number) {
+            let Some((client, _)) = &connection.open else { return };
+            if connection.blocked {
+                return;
+            }
+            let client = *client;
+            let Some(delivery) = self.server.next_datagram(client) else { return };
+            let bytes = match &delivery {
+                Delivery::Datagram(bytes) => bytes.as_slice(),
+                Delivery::Overrun => &OVERRUN,
+            };
+            match send(&connection.data, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS) => {
+                    self.server.put_back(client, delivery);
+                    self.set_blocked(number, true);
+                }
+                // A peer that has gone is ordinary.
+                Err(_) => return self.close(number),
+            }
+        }
+    }
+
+    fn set_blocked(&mut self, number: u64, blocked: bool) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        connection.blocked = blocked;
+        let output = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
+        let token = epoll::EventData::new_u64(number * 2);
+        let _ = epoll::modify(&self.epoll, &connection.data, token, epoll::EventFlags::IN | output);
+    }
+
+    fn close(&mut self, number: u64) {
+        let Some(connection) = self.connections.remove(&number) else { return };
+        let _ = epoll::delete(&self.epoll, &connection.data);
+        if let Some((client, control)) = connection.open {
+            let _ = epoll::delete(&self.epoll, control.as_fd());
+            self.by_client.remove(&client);
+            self.server.disconnect(client);
+        }
+    }
+}
+
+impl Drop for NetlinkServer {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn errno_of(error: &ConnectError) -> u32 {
+    let errno = match error {
+        ConnectError::PortIdInUse(_) => Errno::ADDRINUSE,
+        ConnectError::TooManyClients(_) => Errno::NFILE,
+    };
+    errno.raw_os_error() as u32
+}
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A listening socket at `path`; one that a dead daemon left there is replaced.
+fn listen_on(path: &Path) -> Result<OwnedFd, Error> {
+    let failed = |errno: Errno| Error::Listen { path: path.to_owned(), source: errno.into() };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let make = || socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(failed);
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    let socket = make()?;
+    match bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) => {
+            if connect(make()?, &address).is_ok() {
+                return Err(Error::InUse(path.to_owned()));
+            }
+            rustix::fs::unlink(path).map_err(failed)?;
+            bind(&socket, &address).map_err(failed)?;
+        }
+        result => result.map_err(failed)?,
+    }
+    // Anybody may ask; who may change things is checked for each request.
+    let everybody = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::chmod(path, everybody).map_err(failed)?;
+    listen(&socket, BACKLOG).map_err(failed)?;
+    Ok(socket)
+}

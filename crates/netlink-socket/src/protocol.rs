@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The protocol's messages. Numbers are in host order: both ends are on one machine.
+
+/// Version of this protocol.
+pub const VERSION: u32 = 1;
+/// The first word of a [`Hello`]: "PWNL".
+const MAGIC: u32 = 0x4c4e_5750;
+/// Where portwayd listens if nothing else is said.
+pub const SOCKET_PATH: &str = "/run/portway/netlink.sock";
+/// The environment variable that says where portwayd listens.
+pub const SOCKET_ENV: &str = "PORTWAY_SOCKET";
+/// Bytes of a [`Hello`].
+pub const HELLO_LEN: usize = 16;
+
+/// A datagram that says that messages were lost: a message header of type NLMSG_OVERRUN and nothing else.
+pub const OVERRUN: [u8; 16] = {
+    let mut bytes = [0; 16];
+    bytes[0] = 16_u32.to_ne_bytes()[0];
+    bytes[3] = 16_u32.to_ne_bytes()[3];
+    bytes[4] = 4_u16.to_ne_bytes()[0];
+    bytes[5] = 4_u16.to_ne_bytes()[1];
+    bytes
+};
+
+/// The first datagram of a data connection. Two file descriptors travel with it: the client's network namespace,
+/// and portwayd's end of the control connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The netlink protocol: NETLINK_GENERIC or NETLINK_NETFILTER.
+    pub protocol: u32,
+    /// The port id that the client wants; 0: any.
+    pub port_id: u32,
+}
+
+impl Hello {
+    /// The bytes.
+    pub fn encode(&self) -> [u8; HELLO_LEN] {
+        words(&[MAGIC, VERSION, self.protocol, self.port_id])
+    }
+
+    /// From bytes; `None`: it is none, or of another version.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let [MAGIC, VERSION, protocol, port_id] = read(bytes)? else { return None };
+        Some(Self { protocol, port_id })
+    }
+}
+
+/// What a client asks on the control connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Take this port id (`bind`).
+    Bind(u32),
+    /// Say this in acknowledgements: NETLINK_CAP_ACK and NETLINK_EXT_ACK.
+    SetAck {
+        /// Leave the request's payload out of errors.
+        capped: bool,
+        /// Send the extended part.
+        extended: bool,
+    },
+    /// Join a multicast group.
+    Join(u32),
+    /// Leave a multicast group.
+    Leave(u32),
+}
+
+impl Command {
+    /// The bytes.
+    pub fn encode(&self) -> [u8; 16] {
+        words(&match *self {
+            Self::Bind(port_id) => [1, port_id, 0, 0],
+            Self::SetAck { capped, extended } => [2, u32::from(capped), u32::from(extended), 0],
+            Self::Join(group) => [3, group, 0, 0],
+            Self::Leave(group) => [4, group, 0, 0],
+        })
+    }
+
+    /// From bytes; `None`: it is none.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match read::<4>(bytes)? {
+            [1, port_id, ..] => Some(Self::Bind(port_id)),
+            [2, capped, extended, _] => Some(Self::SetAck { capped: capped != 0, extended: extended != 0 }),
+            [3, group, ..] => Some(Self::Join(group)),
+            [4, group, ..] => Some(Self::Leave(group)),
+            _ => None,
+        }
+    }
+}
+
+/// What portwayd answers on the control connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// 0, or an errno.
+    pub errno: u32,
+    /// To the hello and to `Bind`: the port id.
+    pub value: u32,
+}
+
+impl Answer {
+    /// Bytes of an answer.
+    pub const LEN: usize = 8;
+
+    /// The bytes.
+    pub fn encode(&self) -> [u8; 8] {
+        words(&[self.errno, self.value])
+    }
+
+    /// From bytes; `None`: it is none.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        read::<2>(bytes).map(|[errno, value]| Self { errno, value })
+    }
+}
+
+fn words<const W: usize, const B: usize>(values: &[u32; W]) -> [u8; B] {
+    let mut bytes = [0; B];
+    for (place, value) in bytes.chunks_exact_mut(4).zip(values) {
+        place.copy_from_slice(&value.to_ne_bytes());
+    }
+    bytes
+}
+
+fn read<const W: usize>(bytes: &[u8]) -> Option<[u32; W]> {
+    let (chunks, []) = bytes.as_chunks::<4>() else { return None };
+    let chunks: &[[u8; 4]; W] = chunks.try_into().ok()?;
+    Some(chunks.map(u32::from_ne_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_and_refusals() {
+        let hello = Hello { protocol: 16, port_id: 77 };
+        assert_eq!(Hello::decode(&hello.encode()), Some(hello));
+        let mut other = hello.encode();
+        other[4] ^= 3;
+        assert_eq!(Hello::decode(&other), None, "another version");
+        for command in [
+            Command::Bind(5),
+            Command::SetAck { capped: true, extended: false },
+            Command::Join(32),
+            Command::Leave(33),
+        ] {
+            assert_eq!(Command::decode(&command.encode()), Some(command));
+        }
+        assert_eq!(Command::decode(&[9; 16]), None);
+        assert_eq!(Command::decode(&[1; 15]), None);
+        let answer = Answer { errno: 98, value: 3 };
+        assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+    }
+
+    #[test]
+    fn an_overrun_is_a_message_header() {
+        assert_eq!(OVERRUN[..4], 16_u32.to_ne_bytes());
+        assert_eq!(OVERRUN[4..6], 4_u16.to_ne_bytes());
+    }
+}
