@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Where the control socket and the lock file are made.
     #[arg(long, value_name = "DIR", default_value = "/run/portway")]
     pub(crate) socket_dir: PathBuf,
+    /// Where stock OVS programs' netlink sockets connect; default: netlink.sock beside the control socket.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     /// Where what was added at the command line is kept.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/portway")]
     pub(crate) state_dir: PathBuf,

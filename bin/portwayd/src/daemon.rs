@@ -20,6 +20,7 @@ use crate::args::{Args, DEFAULT_CONFIG};
 use crate::config::Config;
 use crate::control::{Control, Facts};
 use crate::lock::FolderLock;
+use crate::netlink;
 use crate::notify::notify;
 use crate::server::{self, Server};
 use crate::state::StateFile;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     let waker = Waker::default();
     let switch = make_switch(args, handles.clone(), waker.clone())?;
     let switching = Switching::new(Arc::clone(&switch));
+    let netlink = netlink::start(args, &switch, &switching)?;
     let threads = start_threads(&switch, &switching, &handles, &waker)?;
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
     let facts = Facts { config_path, workers, started };
@@ -87,6 +89,7 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     tracing::info!("portwayd ends");
     notify("STOPPING=1");
     drop(server);
+    netlink.stop();
     control.shut_down();
     stop_threads(threads, &switching, &waker);
     Ok(())

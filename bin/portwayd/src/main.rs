@@ -12,6 +12,7 @@ mod config;
 mod control;
 mod daemon;
 mod lock;
+mod netlink;
 mod notify;
 mod server;
 mod state;

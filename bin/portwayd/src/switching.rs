@@ -34,6 +34,8 @@ pub(crate) struct Switching {
     /// By the datapath's id.
     bridges: Mutex<BTreeMap<u32, Learning>>,
     stop: AtomicBool,
+    /// Where packets of other datapaths go.
+    pub(crate) netlink: OnceLock<portway_netlink_server::Handle>,
 }
 
 /// Wakes the thread that handles misses.
@@ -56,7 +58,7 @@ impl Waker {
 
 impl Switching {
     pub(crate) fn new(switch: Arc<Switch>) -> Arc<Self> {
-        Arc::new(Self { switch, bridges: Mutex::default(), stop: AtomicBool::new(false) })
+        Arc::new(Self { switch, bridges: Mutex::default(), stop: AtomicBool::new(false), netlink: OnceLock::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Learning>> {
@@ -104,7 +106,13 @@ impl Switching {
                 // Somebody's flow says "to user space" and names a port id that nobody has here.
                 Reason::Action { .. } => false,
             };
-            let Some(learning) = bridges.get_mut(&upcall.datapath.id()).filter(|_| is_miss) else { continue };
+            let Some(learning) = bridges.get_mut(&upcall.datapath.id()).filter(|_| is_miss) else {
+                // Not a bridge's own: a netlink client's, if it has one.
+                if let Some(netlink) = self.netlink.get() {
+                    netlink.upcall(upcall);
+                }
+                continue;
+            };
             let mut changes = Vec::new();
             let verdict = learning.bridge.handle_upcall(&upcall.key, now, &mut changes);
             // The packet goes before its flow is in place, so that the next one does not overtake it.

@@ -5,7 +5,6 @@ use portway_datapath::{Event, Netns, Switch};
 use portway_messages::Refusal;
 use portway_messages::family::Family;
 use portway_netlink::{AttrBuilder, Datagram, Error, ExtAck, GenlMessage, Header, Message};
-use portway_uapi::netlink::NLM_F_MULTI;
 use portway_uapi::openvswitch::ovs_header;
 use std::sync::Arc;
 
@@ -55,9 +54,7 @@ impl Call<'_> {
 
     /// Answers the requester.
     pub(crate) fn reply(&mut self, message: Vec<u8>) {
-        if let Some(client) = self.server.clients.get_mut(&self.client) {
-            client.push(message);
-        }
+        self.server.push(self.client, message);
     }
 
     /// Tells the family's group of a change, and the requester if it asked for that with `NLM_F_ECHO`.
@@ -82,7 +79,4 @@ impl Call<'_> {
             self.server.handle_event(event);
         }
     }
-
-    /// Flags of a dump's messages.
-    pub(crate) const DUMP_FLAGS: u16 = NLM_F_MULTI;
 }

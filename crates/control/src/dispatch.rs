@@ -44,14 +44,14 @@ impl Server {
         if result.is_ok() && !message.wants_ack() {
             return;
         }
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get(&id) else { return };
         let (result, ext) = match result {
             Ok(()) => (Ok(()), warning),
             Err(refusal) => (Err(refusal.errno), refusal.ext.map(|ext| *ext).or(warning)),
         };
         let mut out = Datagram::new(MESSAGE_MAX);
         if client.ack.write(&mut out, message, client.port_id, result, ext.as_ref()).is_ok() {
-            client.push(out.into_bytes());
+            self.push(id, out.into_bytes());
         }
     }
 

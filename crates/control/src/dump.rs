@@ -63,6 +63,7 @@ impl Call<'_> {
             Some(client) if client.dump.is_some() => Err(Errno::EBUSY.into()),
             Some(client) => {
                 client.dump = Some(dump);
+                self.server.set_ready(self.client);
                 Ok(())
             }
             None => Ok(()),
@@ -184,6 +185,6 @@ impl Server {
         if last {
             client.dump = None;
         }
-        client.push(datagram.into_bytes());
+        self.push(id, datagram.into_bytes());
     }
 }

@@ -8,6 +8,7 @@ use portway_uapi::openvswitch::*;
 use portway_vport::NetnsId;
 
 use crate::call::MESSAGE_MAX;
+use crate::client::Client;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
 use crate::server::{ClientId, Server};
 
@@ -21,11 +22,10 @@ impl Server {
         left_out: Option<ClientId>,
     ) {
         let Some(group) = family.group else { return };
-        for (id, client) in &mut self.clients {
-            let member = client.groups.contains(&group.id) && client.peer.netns.id() == netns;
-            if member && Some(*id) != left_out {
-                client.push(message.to_vec());
-            }
+        let member = |client: &Client| client.groups.contains(&group.id) && client.peer.netns.id() == netns;
+        let members = self.clients.iter().filter(|(id, client)| member(client) && Some(**id) != left_out);
+        for id in members.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.push(id, message.to_vec());
         }
     }
 

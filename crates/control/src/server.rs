@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The server: clients, and what they and the switch have to say to each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
@@ -40,6 +40,8 @@ pub struct Server {
     next_port_id: u32,
     pub(crate) limits: Limits,
     pub(crate) zone_limits: ZoneLimits,
+    /// Clients with something new in their queues.
+    ready: BTreeSet<ClientId>,
 }
 
 impl Server {
@@ -55,6 +57,7 @@ impl Server {
             next_port_id: FIRST_PORT_ID,
             limits,
             zone_limits: ZoneLimits::default(),
+            ready: BTreeSet::new(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Server {
 
     /// Lets a client go. Upcalls to its port id count as lost from now on.
     pub fn disconnect(&mut self, id: ClientId) {
+        self.ready.remove(&id);
         if let Some(client) = self.clients.remove(&id) {
             self.port_ids.remove(&(client.peer.netns.id(), client.port_id));
         }
@@ -169,16 +173,26 @@ impl Server {
         }
     }
 
-    /// Clients that have something to be given, or a dump to go on with.
-    pub fn clients_to_serve(&self) -> Vec<ClientId> {
-        let waiting = self.clients.iter().filter(|(_, client)| !client.is_drained() || client.dump.is_some());
-        waiting.map(|(id, _)| *id).collect()
+    /// Clients that have been given something since the last call.
+    pub fn take_ready(&mut self) -> BTreeSet<ClientId> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// A client has a dump to go on with.
+    pub(crate) fn set_ready(&mut self, id: ClientId) {
+        self.ready.insert(id);
+    }
+
+    /// Queues a datagram for a client; `false`: it is lost.
+    pub(crate) fn push(&mut self, id: ClientId, datagram: Vec<u8>) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        self.ready.insert(id);
+        client.push(datagram)
     }
 
     /// The client of that port id in that namespace.
-    pub(crate) fn client_by_port_id(&mut self, netns: NetnsId, port_id: u32) -> Option<&mut Client> {
-        let id = self.port_ids.get(&(netns, port_id))?;
-        self.clients.get_mut(id)
+    pub(crate) fn client_by_port_id(&self, netns: NetnsId, port_id: u32) -> Option<ClientId> {
+        self.port_ids.get(&(netns, port_id)).copied()
     }
 
     /// Passes on what has changed in the switch by other ways than requests.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use portway_buf::Packet;
 use portway_flow::{Action, FlowKey, Userspace};
+use portway_vport::PortCounter;
 
-use crate::datapath::Datapath;
+use crate::datapath::{DP_LOST, Datapath};
 
 /// Why a packet goes to user space.
 #[derive(Clone, Debug)]
@@ -38,4 +39,21 @@ pub struct Upcall {
     pub reason: Reason,
     /// Bytes to leave out at the packet's end (a trunc action).
     pub cut_len: u32,
+}
+
+impl Upcall {
+    /// Counts the packet as lost: nobody took it.
+    pub fn count_lost(&self) {
+        self.datapath.counters.add_shared(DP_LOST, 1);
+        if let Some(port) = self.datapath.port(self.key.in_port) {
+            port.count_shared(PortCounter::UpcallFail, 1);
+        }
+    }
+
+    /// Counts the packet as delivered.
+    pub fn count_delivered(&self) {
+        if let Some(port) = self.datapath.port(self.key.in_port) {
+            port.count_shared(PortCounter::UpcallSuccess, 1);
+        }
+    }
 }

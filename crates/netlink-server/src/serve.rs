@@ -49,14 +49,12 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Hands over a packet for user space; it comes back if there is no room.
-    ///
-    /// # Errors
-    /// The upcall.
-    pub fn upcall(&self, upcall: Upcall) -> Result<(), Box<Upcall>> {
-        let sent = self.upcalls.try_send(upcall).map_err(|error| Box::new(error.into_inner()));
+    /// Hands over a packet for user space. If there is no room it counts as lost.
+    pub fn upcall(&self, upcall: Upcall) {
+        if let Err(full) = self.upcalls.try_send(upcall) {
+            full.into_inner().count_lost();
+        }
         self.wake();
-        sent
     }
 
     /// Makes the server look at what has changed.
@@ -188,7 +186,8 @@ impl NetlinkServer {
         match receive(&connection.data, &mut self.buffer) {
             Came::Datagram(len) => {
                 self.server.handle_datagram(client, &self.buffer[..len], now_ns());
-                self.flush(number);
+                // All that the request has caused is on its way before it is called finished.
+                self.flush_all();
                 self.answer(number, 0, 0);
             }
             Came::Nothing => {}
@@ -278,7 +277,7 @@ impl NetlinkServer {
     }
 
     fn flush_all(&mut self) {
-        for client in self.server.clients_to_serve() {
+        for client in self.server.take_ready() {
             if let Some(number) = self.by_client.get(&client).copied() {
                 self.flush(number);
             }

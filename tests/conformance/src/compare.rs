@@ -14,7 +14,7 @@ fn same_hex(a: &str, b: &str) -> bool {
 }
 
 /// Whether `ours` is what was recorded. Decoded attributes in a recording are for people; the bytes count.
-pub fn same(recorded: &Value, ours: &Value) -> bool {
+pub(crate) fn same(recorded: &Value, ours: &Value) -> bool {
     match (recorded, ours) {
         (Value::String(a), Value::String(b)) => a == b || a == "*" || b == "*" || same_hex(a, b),
         (Value::Array(a), Value::Array(b)) => {
@@ -47,7 +47,7 @@ fn is_unordered(step: &Value) -> bool {
 }
 
 /// What differs; `None`: nothing.
-pub fn difference(step: &Value, recorded: &Value, ours: &Value) -> Option<String> {
+pub(crate) fn difference(step: &Value, recorded: &Value, ours: &Value) -> Option<String> {
     let empty = Vec::new();
     for key in COMPARED {
         let (a, b) = (recorded.get(*key), ours.get(*key));

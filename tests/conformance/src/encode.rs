@@ -10,13 +10,13 @@ use crate::bytes_of_hex;
 use crate::tables::{Table, Type, entries, is_masked};
 
 /// Says what symbols such as `$pid:u1` stand for.
-pub trait Resolve {
+pub(crate) trait Resolve {
     /// The number of a symbol.
     fn symbol(&mut self, symbol: &str) -> Result<u32>;
 }
 
 /// Appends attributes.
-pub fn attributes(table: Table, value: &Value, symbols: &mut dyn Resolve, out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn attributes(table: Table, value: &Value, symbols: &mut dyn Resolve, out: &mut Vec<u8>) -> Result<()> {
     nest(value, symbols, out, &|name| {
         let entry = entries(table).iter().find(|(_, known, _)| *known == name);
         entry.map(|(number, _, kind)| (*number, *kind))

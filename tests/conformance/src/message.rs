@@ -11,10 +11,10 @@ use crate::space::Spaces;
 use crate::tables::FAMILIES;
 
 /// The families' numbers, by their place in the table of families.
-pub type FamilyIds = Vec<(u16, usize)>;
+pub(crate) type FamilyIds = Vec<(u16, usize)>;
 
 /// A family's message.
-pub fn describe(message: &Message<'_>, families: &FamilyIds, spaces: &mut Spaces, space: &str) -> Value {
+pub(crate) fn describe(message: &Message<'_>, families: &FamilyIds, spaces: &mut Spaces, space: &str) -> Value {
     let header = message.header();
     let known = families.iter().find(|(id, _)| *id == header.nlmsg_type);
     let (Some((_, place)), true) = (known, message.payload().len() >= 4) else {
@@ -61,7 +61,7 @@ fn flags(flags: u16) -> Value {
 }
 
 /// The number of a flag as scenarios write it.
-pub fn flag_number(flag: &Value) -> Option<u16> {
+pub(crate) fn flag_number(flag: &Value) -> Option<u16> {
     let name = match flag {
         Value::Number(number) => return number.as_u64().map(|number| number as u16),
         other => other.as_str()?,
@@ -82,7 +82,7 @@ pub fn flag_number(flag: &Value) -> Option<u16> {
 }
 
 /// An errno as recordings name it.
-pub fn errno_name(errno: i32) -> Value {
+pub(crate) fn errno_name(errno: i32) -> Value {
     match errno {
         0 => 0.into(),
         95 => "ENOTSUP".into(),
@@ -92,7 +92,7 @@ pub fn errno_name(errno: i32) -> Value {
 }
 
 /// Takes errno and the extended part of an NLMSG_ERROR into `out`.
-pub fn acknowledgement(message: &Message<'_>, out: &mut Map<String, Value>) {
+pub(crate) fn acknowledgement(message: &Message<'_>, out: &mut Map<String, Value>) {
     let body = message.payload();
     let errno = body.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes);
     out.insert("errno".into(), errno_name(-errno));
@@ -106,7 +106,7 @@ pub fn acknowledgement(message: &Message<'_>, out: &mut Map<String, Value>) {
 }
 
 /// Takes extended attributes into `out`.
-pub fn extended(bytes: &[u8], out: &mut Map<String, Value>) {
+pub(crate) fn extended(bytes: &[u8], out: &mut Map<String, Value>) {
     let mut found = Map::new();
     for attr in Attrs::new(bytes) {
         let number = || Value::from(attr.u32().unwrap_or(0));

@@ -30,7 +30,7 @@ fn note(extra: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
 }
 
 /// The frame in hex with volatile bytes masked; `extra` says whether the masked checksums were right.
-pub fn mask_outer(frame: &[u8], extra: &mut Map<String, Value>) -> String {
+pub(crate) fn mask_outer(frame: &[u8], extra: &mut Map<String, Value>) -> String {
     let mut volatile = Vec::new();
     outer(frame, &mut volatile, extra);
     let mut hex = hex_of_bytes(frame).into_bytes();

@@ -31,7 +31,7 @@ const UPCALLS: u32 = 0x5001;
 const LISTENER: u32 = 0x4f00;
 
 /// The sockets of a scenario.
-pub struct Sockets {
+pub(crate) struct Sockets {
     path: PathBuf,
     requesters: BTreeMap<String, NetlinkSocket>,
     /// In the order in which they were made.
@@ -43,7 +43,7 @@ pub struct Sockets {
 }
 
 /// A scenario being played.
-pub struct Player {
+pub(crate) struct Player {
     pub(crate) spaces: Spaces,
     pub(crate) sockets: Sockets,
     pub(crate) taps: Vec<(String, OwnedFd)>,
@@ -148,7 +148,7 @@ fn datagram(kind: u16, flags: u16, seq: u32, pid: u32, body: &[u8]) -> Vec<u8> {
 
 impl Player {
     /// Makes ready in the namespace that we are in, for a daemon that listens at `path`.
-    pub fn new(path: PathBuf, scenario: &Value, modules: Box<dyn Modules>) -> Result<Self> {
+    pub(crate) fn new(path: PathBuf, scenario: &Value, modules: Box<dyn Modules>) -> Result<Self> {
         let spaces = Spaces::new()?;
         let mut sockets = Sockets {
             path,
@@ -167,7 +167,7 @@ impl Player {
     }
 
     /// Does a step. `recorded` only says how much there is to wait for.
-    pub fn step(&mut self, step: &Value, recorded: &Value) -> Result<Value> {
+    pub(crate) fn step(&mut self, step: &Value, recorded: &Value) -> Result<Value> {
         let seen = match step["op"].as_str().unwrap_or_default() {
             "nl" => self.netlink(step, recorded),
             "link" => self.link(step),
@@ -267,10 +267,11 @@ impl Player {
     /// A socket of a user without capabilities.
     fn unprivileged(&self, space: &str) -> Result<NetlinkSocket> {
         let nobody = rustix::fs::Uid::from_raw(65534);
+        let (sockets, spaces) = (&self.sockets, &self.spaces);
         std::thread::scope(|scope| {
             let open = || {
                 rustix::thread::set_thread_uid(nobody)?;
-                self.sockets.open(&self.spaces, space, 0)
+                sockets.open(spaces, space, 0)
             };
             scope.spawn(open).join().unwrap_or_else(|_| bail!("the thread failed"))
         })
@@ -382,13 +383,13 @@ impl Player {
         let (mac, peer_mac) = (format!("02:00:00:00:{:02x}:01", self.veths), format!("02:00:00:00:{:02x}:02", self.veths));
         let (mac, peer_mac) = (text("mac").unwrap_or(&mac), text("peer_mac").unwrap_or(&peer_mac));
         let mtu = step["mtu"].as_u64().map(|mtu| mtu.to_string());
-        let mtu: &[&str] = mtu.as_ref().map_or(&[], |mtu| &["mtu", mtu.as_str()][..]).to_vec().leak();
+        let mtu: Vec<&str> = mtu.iter().flat_map(|mtu| ["mtu", mtu.as_str()]).collect();
         let space = text("ns").unwrap_or("");
         let peer_space = text("peer_ns").unwrap_or(space);
         let mut args = vec!["link", "add", "name", name, "address", mac, "numtxqueues", "1", "numrxqueues", "1"];
-        args.extend(mtu);
+        args.extend(&mtu);
         args.extend(["type", "veth", "peer", "name", peer, "address", peer_mac]);
-        args.extend(mtu);
+        args.extend(&mtu);
         if let Some(space) = text("peer_ns") {
             args.extend(["netns", space]);
         }

@@ -16,7 +16,7 @@ struct Space {
 }
 
 /// All namespaces of a scenario; "" is the one that it runs in.
-pub struct Spaces {
+pub(crate) struct Spaces {
     spaces: HashMap<String, Space>,
     /// Names that devices had, by namespace and index.
     names: HashMap<(String, u32), String>,
@@ -25,13 +25,13 @@ pub struct Spaces {
 }
 
 /// A device's namespace and name, from "ns/dev" or "dev".
-pub fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     name.rsplit_once('/').unwrap_or(("", name))
 }
 
 impl Spaces {
     /// The namespace that we are in, made quiet.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let mut spaces = Self { spaces: HashMap::new(), names: HashMap::new(), indexes: HashMap::new() };
         spaces.enter("", Netns::current()?)?;
         Ok(spaces)
@@ -47,14 +47,14 @@ impl Spaces {
     }
 
     /// Makes a namespace of that name.
-    pub fn add(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str) -> Result<()> {
         let made = Command::new("ip").args(["netns", "add", name]).status()?;
         anyhow::ensure!(made.success(), "ip netns add {name}: {made}");
         self.enter(name, Netns::by_name(name)?)
     }
 
     /// Removes a namespace.
-    pub fn remove(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         self.spaces.remove(name);
         let removed = Command::new("ip").args(["netns", "del", name]).status()?;
         anyhow::ensure!(removed.success(), "ip netns del {name}: {removed}");
@@ -66,17 +66,17 @@ impl Spaces {
     }
 
     /// The namespace of that name.
-    pub fn netns(&self, name: &str) -> Result<&Netns> {
+    pub(crate) fn netns(&self, name: &str) -> Result<&Netns> {
         Ok(&self.space(name)?.netns)
     }
 
     /// Runs `job` in a namespace.
-    pub fn run<T: Send>(&self, name: &str, job: impl FnOnce() -> T + Send) -> Result<T> {
+    pub(crate) fn run<T: Send>(&self, name: &str, job: impl FnOnce() -> T + Send) -> Result<T> {
         Ok(self.space(name)?.netns.run(job)?)
     }
 
     /// The index of a device, or the last one that it had.
-    pub fn ifindex(&mut self, name: &str) -> Result<u32> {
+    pub(crate) fn ifindex(&mut self, name: &str) -> Result<u32> {
         let (space, device) = split(name);
         match netdevice::name_to_index(self.space(space)?.probe.as_fd(), device) {
             Ok(index) => {
@@ -94,7 +94,7 @@ impl Spaces {
     }
 
     /// The name of a device, or the last one that it had.
-    pub fn ifname(&mut self, space: &str, index: u32) -> Option<String> {
+    pub(crate) fn ifname(&mut self, space: &str, index: u32) -> Option<String> {
         let now = self.space(space).ok()?;
         if let Ok(device) = netdevice::index_to_name(now.probe.as_fd(), index) {
             self.remember(space, index, &device);
@@ -103,7 +103,7 @@ impl Spaces {
     }
 
     /// Remembers the names that devices have now: they may be gone when they are asked for.
-    pub fn remember_all(&mut self) {
+    pub(crate) fn remember_all(&mut self) {
         let Ok(text) = std::fs::read_to_string("/proc/thread-self/net/dev") else { return };
         for line in text.lines().skip(2) {
             if let Some((device, _)) = line.trim().split_once(':') {

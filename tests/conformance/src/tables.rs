@@ -3,7 +3,7 @@
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug)]
-pub enum Type {
+pub(crate) enum Type {
     /// An integer of so many bytes, in host order.
     Int(usize),
     /// An integer of so many bytes, in network order.
@@ -44,7 +44,7 @@ pub enum Type {
 
 /// A table of attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub(crate) enum Table {
     /// nlctrl.
     Ctrl,
     /// ovs_datapath.
@@ -98,7 +98,7 @@ pub enum Table {
 }
 
 /// An attribute: number, name, type.
-pub type Entry = (u16, &'static str, Type);
+pub(crate) type Entry = (u16, &'static str, Type);
 
 const U8: Type = Type::Int(1);
 const U16: Type = Type::Int(2);
@@ -179,12 +179,12 @@ const VPORT_TYPE: Type =
 const ZONE_LIMIT: Type = Type::Struct(&[("zone_id", U32), ("limit", U32), ("count", U32)]);
 
 /// Whether each value of the table is followed by a mask.
-pub fn is_masked(table: Table) -> bool {
+pub(crate) fn is_masked(table: Table) -> bool {
     matches!(table, Table::KeyMasked | Table::NshMasked)
 }
 
 /// The attributes of a table.
-pub fn entries(table: Table) -> &'static [Entry] {
+pub(crate) fn entries(table: Table) -> &'static [Entry] {
     match table {
         Table::Ctrl => &[
             (1, "FAMILY_ID", U16),
@@ -414,23 +414,23 @@ fn action_entries(table: Table) -> &'static [Entry] {
 
 /// A family as scenarios name it: its version, bytes of its header, attributes and commands.
 #[derive(Debug)]
-pub struct FamilyTable {
+pub(crate) struct FamilyTable {
     /// Name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Version that requests have.
-    pub version: u8,
+    pub(crate) version: u8,
     /// Bytes of the family's header.
-    pub header: usize,
+    pub(crate) header: usize,
     /// Attributes.
-    pub table: Table,
+    pub(crate) table: Table,
     /// Commands.
-    pub commands: &'static [(&'static str, u8)],
+    pub(crate) commands: &'static [(&'static str, u8)],
 }
 
 const CRUD: &[(&str, u8)] = &[("NEW", 1), ("DEL", 2), ("GET", 3), ("SET", 4)];
 
 /// Every family.
-pub const FAMILIES: &[FamilyTable] = &[
+pub(crate) const FAMILIES: &[FamilyTable] = &[
     FamilyTable {
         name: "nlctrl",
         version: 2,

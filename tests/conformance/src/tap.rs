@@ -20,24 +20,24 @@ const FRAME_MAX: usize = 1 << 17;
 
 /// A frame as it came out of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// From the Ethernet header on; a VLAN tag that travelled beside it is back in its place.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Its checksum is partial.
-    pub partial_checksum: bool,
+    pub(crate) partial_checksum: bool,
     /// Its mark.
-    pub mark: u32,
+    pub(crate) mark: u32,
 }
 
 /// What goes with a frame into a device.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extras {
+pub(crate) struct Extras {
     /// Mark.
-    pub mark: Option<u32>,
+    pub(crate) mark: Option<u32>,
     /// Priority.
-    pub priority: Option<u32>,
+    pub(crate) priority: Option<u32>,
     /// A virtio-net header in front.
-    pub vnet: bool,
+    pub(crate) vnet: bool,
 }
 
 fn socket(protocol: u16) -> io::Result<OwnedFd> {
@@ -80,7 +80,7 @@ fn option<T>(socket: &OwnedFd, level: c_int, name: c_int, value: &T) -> io::Resu
 }
 
 /// A socket that takes what arrives at a device; opened in the device's namespace.
-pub fn listen(ifindex: u32) -> io::Result<OwnedFd> {
+pub(crate) fn listen(ifindex: u32) -> io::Result<OwnedFd> {
     let tap = socket(libc::ETH_P_ALL as u16)?;
     option(&tap, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1_i32)?;
     option(&tap, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1_i32)?;
@@ -92,7 +92,7 @@ pub fn listen(ifindex: u32) -> io::Result<OwnedFd> {
 }
 
 /// Sends a frame into a device; in the device's namespace.
-pub fn inject(ifindex: u32, frame: &[u8], count: u64, extras: Extras) -> io::Result<()> {
+pub(crate) fn inject(ifindex: u32, frame: &[u8], count: u64, extras: Extras) -> io::Result<()> {
     let out = socket(0)?;
     bind(&out, ifindex, 0)?;
     if let Some(mark) = extras.mark {
@@ -116,7 +116,7 @@ pub fn inject(ifindex: u32, frame: &[u8], count: u64, extras: Extras) -> io::Res
 }
 
 /// The next frame; `None`: there is none.
-pub fn receive(tap: &OwnedFd) -> io::Result<Option<Frame>> {
+pub(crate) fn receive(tap: &OwnedFd) -> io::Result<Option<Frame>> {
     let mut bytes = vec![0_u8; FRAME_MAX];
     let mut control = [MaybeUninit::<u64>::uninit(); 32];
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The one list of steps that are not held against us, each with its reason. What is on it is counted apart, and so is what this
+//! host cannot set up; neither is ever counted as a match. A step that is on the list and matches is reported, so that it goes.
+
+use serde_json::Value;
+
+/// Why a step is excused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Excuse {
+    /// A later part of the project brings what the step needs.
+    Later(&'static str),
+    /// Portway is other than the kernel on purpose, or cannot be the same.
+    Different(&'static str),
+}
+
+impl Excuse {
+    /// The reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Later(reason) | Self::Different(reason) => reason,
+        }
+    }
+}
+
+const TUNNELS: Excuse = Excuse::Later("tunnel ports (vxlan, gre, geneve) are not there yet");
+const CONNTRACK: Excuse = Excuse::Later("connection tracking is not there yet");
+const METERS: Excuse = Excuse::Later("meters are not there yet");
+const PER_CPU: Excuse = Excuse::Different(
+    "upcalls by CPU: a worker of ours, not the CPU that a packet was sent on, chooses the port id",
+);
+
+/// Scenarios and steps by name: "scenario" for all of its steps, "scenario:step" for one.
+const BY_NAME: &[(&str, Excuse)] = &[("datapath-percpu", PER_CPU)];
+
+/// Whether any text in `value` is one of these.
+fn mentions(value: &Value, words: &[&str]) -> bool {
+    match value {
+        Value::String(text) => words.iter().any(|word| text == word),
+        Value::Array(list) => list.iter().any(|value| mentions(value, words)),
+        Value::Object(map) => map.values().any(|value| mentions(value, words)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The excuse of a step, if it has one. Steps that use what a later part brings are recognised by what they name.
+pub fn excuse(scenario: &str, step: usize, what: &Value, recorded: &Value) -> Option<Excuse> {
+    let name = format!("{scenario}:{step}");
+    if let Some((_, excuse)) = BY_NAME.iter().find(|(known, _)| *known == scenario || *known == name) {
+        return Some(*excuse);
+    }
+    if mentions(what, &["vxlan", "gre", "geneve"]) || mentions(recorded, &["vxlan", "gre", "geneve"]) {
+        return Some(TUNNELS);
+    }
+    if mentions(what, &["CT", "CT_CLEAR"]) || mentions(recorded, &["CT", "CT_CLEAR"]) {
+        return Some(CONNTRACK);
+    }
+    if what["family"] == "ovs_meter" || mentions(what, &["METER"]) {
+        return Some(METERS);
+    }
+    None
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One scenario, in a process of its own: its namespaces, its daemon, its steps.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::compare::difference;
+use crate::daemon::Daemon;
+use crate::excuses::excuse;
+use crate::modules::counterpart;
+use crate::player::Player;
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Carried out; there is nothing to compare.
+    SetUp,
+    /// The same as recorded.
+    Match,
+    /// Not the same.
+    Differs(String),
+    /// Not the same, and on the list of excuses.
+    Excused(String),
+    /// On the list of excuses, and the same nevertheless.
+    ExcusedInVain(String),
+    /// This host cannot make what the step needs.
+    HostCannot(String),
+}
+
+/// What became of a scenario.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Its area.
+    pub area: String,
+    /// Its name.
+    pub name: String,
+    /// Its steps.
+    pub steps: Vec<Outcome>,
+    /// What the daemon logged, if something is wrong.
+    pub log: String,
+}
+
+/// Hides the host from what follows. The network and mount namespaces are new: see `suite.rs`.
+fn isolate() -> Result<()> {
+    std::fs::create_dir_all("/run/netns")?;
+    // sysfs shows the devices of the network namespace that mounted it.
+    for (kind, place) in [("tmpfs", "/run/netns"), ("sysfs", "/sys")] {
+        let mounted = Command::new("mount").args(["-t", kind, kind, place]).status()?;
+        anyhow::ensure!(mounted.success(), "mount {place}: {mounted}");
+    }
+    Ok(())
+}
+
+/// Plays the recording `path` against a fresh daemon `program`.
+pub fn run(path: &Path, program: &Path) -> Result<Report> {
+    isolate()?;
+    let recording: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    let scenario = &recording["scenario"];
+    let name = recording["name"].as_str().unwrap_or_default().to_owned();
+    let folder = tempfile::tempdir()?;
+    let mut daemon = Daemon::start(program, folder.path())?;
+    let mut player = Player::new(daemon.socket(), scenario, daemon.modules())?;
+    let mut judge = Judge { name: name.clone(), missing: BTreeSet::new() };
+    let mut report =
+        Report { area: scenario["area"].as_str().unwrap_or("?").into(), name, ..Report::default() };
+    let unstable: Vec<u64> =
+        scenario["unstable_steps"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    for (place, step) in recording["steps"].as_array().into_iter().flatten().enumerate() {
+        let (what, recorded) = (&step["do"], &step["got"]);
+        let seen = player.step(what, recorded);
+        let outcome = if unstable.contains(&(place as u64)) {
+            Outcome::SetUp
+        } else if daemon.is_alive() {
+            judge.step(place, what, recorded, seen)
+        } else {
+            Outcome::Differs("the daemon has ended".into())
+        };
+        report.steps.push(outcome);
+    }
+    if report.steps.iter().any(|step| matches!(step, Outcome::Differs(_))) {
+        report.log = daemon.log();
+    }
+    Ok(report)
+}
+
+struct Judge {
+    name: String,
+    /// Devices that this host could not make.
+    missing: BTreeSet<String>,
+}
+
+/// Whether steps of this kind are compared.
+fn is_compared(what: &Value) -> bool {
+    let op = what["op"].as_str().unwrap_or_default();
+    matches!(op, "nl" | "inject" | "collect" | "mcast" | "modules")
+}
+
+/// Names that a command of iproute2 would have made.
+fn made_by(args: &str) -> Vec<String> {
+    let words: Vec<&str> = args.split_whitespace().collect();
+    let after = |word: &str| words.iter().position(|known| *known == word).and_then(|at| words.get(at + 1));
+    match words.as_slice() {
+        ["link", "add", "link" | "name", ..] => after("name").into_iter().map(|name| (*name).into()).collect(),
+        ["link", "add", name, ..] => vec![(*name).into()],
+        ["tuntap", "add", name, ..] => vec![(*name).into()],
+        _ => Vec::new(),
+    }
+}
+
+fn names(value: &Value, name: &str) -> bool {
+    let at = format!("@{name}");
+    match value {
+        Value::String(text) => text == name || *text == at || text.split_whitespace().any(|word| word == name),
+        Value::Array(list) => list.iter().any(|value| names(value, name)),
+        Value::Object(map) => map.values().any(|value| names(value, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+impl Judge {
+    fn step(&mut self, place: usize, what: &Value, recorded: &Value, seen: Result<Value>) -> Outcome {
+        let mentioned =
+            self.missing.iter().find(|device| names(what, device) || names(recorded, device)).cloned();
+        let seen = match (seen, mentioned) {
+            (_, Some(device)) => return Outcome::HostCannot(device),
+            (Ok(seen), None) => seen,
+            (Err(error), None) => json!({"error": format!("{error:#}")}),
+        };
+        if !is_compared(what) {
+            return self.set_up(what, recorded, &seen);
+        }
+        let mut recorded = recorded.clone();
+        if what["op"] == "modules" {
+            recorded = json!({"modules": counterpart(&recorded["modules"])});
+        }
+        let difference = match seen.get("error") {
+            Some(error) => Some(format!("could not be done: {error}")),
+            None => difference(what, &recorded, &seen),
+        };
+        let excuse = excuse(&self.name, place, what, &recorded);
+        match (difference, excuse) {
+            (None, None) => Outcome::Match,
+            (Some(difference), None) => Outcome::Differs(difference),
+            (Some(_), Some(excuse)) => Outcome::Excused(excuse.reason().into()),
+            (None, Some(excuse)) => Outcome::ExcusedInVain(excuse.reason().into()),
+        }
+    }
+
+    /// A step that prepares: if it worked there and not here, the host lacks something.
+    fn set_up(&mut self, what: &Value, recorded: &Value, seen: &Value) -> Outcome {
+        let failed = |value: &Value| value.get("rc").is_some_and(|rc| *rc != 0);
+        if seen.get("error").is_none() && (failed(recorded) || !failed(seen)) {
+            return Outcome::SetUp;
+        }
+        let args = match &what["args"] {
+            Value::Array(args) => args.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            args => args.as_str().unwrap_or_default().to_owned(),
+        };
+        let made = made_by(&args);
+        let text = format!("{what}: {seen}");
+        if made.is_empty() {
+            return Outcome::Differs(format!("set-up failed: {text}"));
+        }
+        self.missing.extend(made);
+        Outcome::HostCannot(text)
+    }
+}
