@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 
 use crate::call::{Call, Handled, MESSAGE_MAX};
 use crate::server::{ClientId, Server};
-use crate::{ct_limit, ctrl, datapath, meter, vport};
+use crate::{ct_limit, ctrl, datapath, flow, meter, packet, vport};
 
 /// What became of a message.
 enum Outcome {
@@ -151,6 +151,17 @@ fn handle(call: &mut Call<'_>) -> Handled {
             OVS_VPORT_CMD_DEL => vport::del(call),
             OVS_VPORT_CMD_GET => vport::get(call),
             OVS_VPORT_CMD_SET => vport::set(call),
+            _ => unknown(),
+        },
+        id if id == family::FLOW.id => match cmd {
+            OVS_FLOW_CMD_NEW => flow::new(call),
+            OVS_FLOW_CMD_DEL => flow::del(call),
+            OVS_FLOW_CMD_GET => flow::get(call),
+            OVS_FLOW_CMD_SET => flow::set(call),
+            _ => unknown(),
+        },
+        id if id == family::PACKET.id => match cmd {
+            OVS_PACKET_CMD_EXECUTE => packet::execute(call),
             _ => unknown(),
         },
         id if id == family::METER.id => match cmd {

@@ -17,7 +17,7 @@ use portway_uapi::openvswitch::*;
 use crate::call::{Call, Handled, MESSAGE_MAX};
 use crate::ctrl;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
-fn encode_flow(_: &Datapath, _: &Flow, _: u32, _: &mut AttrBuilder<'_>) -> Result<(), Error> { Ok(()) }
+use crate::flow::encode_flow;
 use crate::server::{ClientId, Server};
 
 /// Bytes of a dump's datagram (the kernel's NLMSG_GOODSIZE with pages of 4 KiB): every client has room for that. A

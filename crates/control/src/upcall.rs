@@ -1,13 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Upcalls: to whom, and as what message.
 
-use portway_datapath::Upcall;
+use portway_datapath::{Reason, Upcall};
+use portway_flow::FlowKey;
+use portway_messages::actions::put_actions;
+use portway_messages::family::PACKET;
+use portway_messages::key::put_key;
+use portway_netlink::{AttrBuilder, Datagram, Error, Header};
+use portway_uapi::openvswitch::*;
 
+use crate::call::MESSAGE_MAX;
+use crate::describe::dp_ifindex;
 use crate::server::Server;
 
 impl Server {
-    /// Gives a packet to the client that is to see it, or counts it as lost.
+    /// Gives a packet to the client that is to see it, or counts it as lost: nobody asked for it, the client has gone, or its
+    /// queue is full.
     pub fn deliver_upcall(&mut self, upcall: Upcall) {
-        drop(upcall);
+        let netns = upcall.datapath.netns().id();
+        let port_id = receiver(&upcall);
+        let client = if port_id == 0 { None } else { self.client_by_port_id(netns, port_id) };
+        let Some(client) = client else { return upcall.count_lost() };
+        let delivered = encode(&upcall).is_ok_and(|message| self.push(client, message));
+        if delivered { upcall.count_delivered() } else { upcall.count_lost() }
     }
+}
+
+/// The port id of the client that an upcall is for; 0: nobody.
+fn receiver(upcall: &Upcall) -> u32 {
+    let options = upcall.datapath.options();
+    if options.user_features & OVS_DP_F_DISPATCH_UPCALL_PER_CPU != 0 {
+        // A flow's packets go to one client, whichever worker has them, so they stay in order.
+        let pids = &options.per_cpu_pids;
+        return if pids.is_empty() { 0 } else { pids[flow_hash(&upcall.key) as usize % pids.len()] };
+    }
+    match &upcall.reason {
+        Reason::Action { userspace, .. } => userspace.pid,
+        Reason::Miss => {
+            let port = upcall.datapath.port(upcall.key.in_port).or_else(|| upcall.datapath.port(OVSP_LOCAL));
+            port.map_or(0, |port| port.upcall_pid(flow_hash(&upcall.key)))
+        }
+    }
+}
+
+fn encode(upcall: &Upcall) -> Result<Vec<u8>, Error> {
+    let cmd = match upcall.reason {
+        Reason::Miss => OVS_PACKET_CMD_MISS,
+        Reason::Action { .. } => OVS_PACKET_CMD_ACTION,
+    };
+    let header = Header { kind: PACKET.id, flags: 0, seq: 0, pid: 0 };
+    let family_header = ovs_header { dp_ifindex: dp_ifindex(&upcall.datapath) };
+    let mut datagram = Datagram::new(MESSAGE_MAX);
+    datagram.genl(header, cmd, PACKET.version, &family_header, |b| attributes(upcall, b))?;
+    Ok(datagram.into_bytes())
+}
+
+fn attributes(upcall: &Upcall, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
+    put_key(b, OVS_PACKET_ATTR_KEY, &upcall.key)?;
+    if let Reason::Action { userspace, actions } = &upcall.reason {
+        if let Some(userdata) = &userspace.userdata {
+            b.put(OVS_PACKET_ATTR_USERDATA, userdata)?;
+        }
+        if let Some(actions) = actions {
+            put_actions(b, OVS_PACKET_ATTR_ACTIONS, actions)?;
+        }
+    }
+    let packet = &upcall.packet;
+    if packet.mru() != 0 {
+        b.put_u16(OVS_PACKET_ATTR_MRU, packet.mru())?;
+    }
+    let frame = packet.frame();
+    if upcall.cut_len != 0 {
+        b.put_u32(OVS_PACKET_ATTR_LEN, frame.len() as u32)?;
+    }
+    let l4 = if upcall.key.ip_proto != 0 { OVS_PACKET_HASH_L4_BIT } else { 0 };
+    let hash = u64::from(flow_hash(&upcall.key)) | OVS_PACKET_HASH_SW_BIT | l4;
+    b.put_u64(OVS_PACKET_ATTR_HASH, hash)?;
+    let shown = &frame[..frame.len().saturating_sub(upcall.cut_len as usize)];
+    if upcall.datapath.options().user_features & OVS_DP_F_UNALIGNED != 0 {
+        b.put_last_unaligned(OVS_PACKET_ATTR_PACKET, shown)
+    } else {
+        b.put(OVS_PACKET_ATTR_PACKET, shown)
+    }
+}
+
+/// A hash of what makes a connection: the same for all its packets of one direction.
+fn flow_hash(key: &FlowKey) -> u32 {
+    // Multiply and fold (FNV-1a with a final mix): for spreading flows, not against attackers.
+    let mut hash = 0x811c_9dc5_u32;
+    let ports = [key.tp_src.get().to_be_bytes(), key.tp_dst.get().to_be_bytes()];
+    let parts: [&[u8]; 4] = [&key.ip_src, &key.ip_dst, &[key.ip_proto], ports.as_flattened()];
+    for byte in parts.into_iter().flatten() {
+        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    }
+    hash ^ hash >> 15
 }
