@@ -58,7 +58,12 @@ impl Waker {
 
 impl Switching {
     pub(crate) fn new(switch: Arc<Switch>) -> Arc<Self> {
-        Arc::new(Self { switch, bridges: Mutex::default(), stop: AtomicBool::new(false), netlink: OnceLock::new() })
+        Arc::new(Self {
+            switch,
+            bridges: Mutex::default(),
+            stop: AtomicBool::new(false),
+            netlink: OnceLock::new(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Learning>> {

@@ -14,7 +14,11 @@ pub(crate) fn dp_ifindex(datapath: &Datapath) -> i32 {
 }
 
 /// Writes a datapath's attributes. `cpus`: how many of the upcall port ids by CPU are told.
-pub(crate) fn encode_datapath(datapath: &Datapath, cpus: usize, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
+pub(crate) fn encode_datapath(
+    datapath: &Datapath,
+    cpus: usize,
+    b: &mut AttrBuilder<'_>,
+) -> Result<(), Error> {
     let (name, options, stats) = (datapath.name(), datapath.options(), datapath.stats());
     let reply = DatapathReply {
         name: name.as_bytes(),

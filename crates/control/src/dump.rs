@@ -120,7 +120,9 @@ impl Dump {
     fn put(&self, out: &mut Datagram, port_id: u32, cpus: usize) -> Result<bool, Error> {
         let header = Header::reply_to(&self.request, port_id, self.family.id, NLM_F_MULTI);
         let next = self.next;
-        let ovs = |out: &mut Datagram, datapath: &Datapath, fill: &dyn Fn(&mut AttrBuilder<'_>) -> Result<(), Error>| {
+        let ovs = |out: &mut Datagram,
+                   datapath: &Datapath,
+                   fill: &dyn Fn(&mut AttrBuilder<'_>) -> Result<(), Error>| {
             let dp_ifindex = dp_ifindex(datapath);
             out.genl(header, self.cmd(), self.family.version, &ovs_header { dp_ifindex }, fill)
         };

@@ -103,7 +103,13 @@ pub(crate) fn encode_flow(
 }
 
 impl Call<'_> {
-    fn flow_message(&self, cmd: u8, datapath: &Datapath, flow: &Flow, flags: u32) -> Result<Vec<u8>, Refusal> {
+    fn flow_message(
+        &self,
+        cmd: u8,
+        datapath: &Datapath,
+        flow: &Flow,
+        flags: u32,
+    ) -> Result<Vec<u8>, Refusal> {
         self.encode(cmd, dp_ifindex(datapath), |b| encode_flow(datapath, flow, flags, b))
     }
 
@@ -147,7 +153,12 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
 }
 
 /// The flow whose actions a NEW replaces, where `flow` is one that covers the key or has the UFID.
-fn update_target(call: &Call<'_>, datapath: &Datapath, flow: Arc<Flow>, key: &FlowKey) -> Result<Arc<Flow>, Errno> {
+fn update_target(
+    call: &Call<'_>,
+    datapath: &Datapath,
+    flow: Arc<Flow>,
+    key: &FlowKey,
+) -> Result<Arc<Flow>, Errno> {
     // Generic netlink takes EXCL for half of a dump, so CREATE stands for it.
     if call.message.header().nlmsg_flags & (NLM_F_CREATE | NLM_F_EXCL) != 0 {
         return Err(Errno::EEXIST);

@@ -82,7 +82,9 @@ impl Server {
         let done = datagram.genl(header, cmd, family.version, &ovs_header { dp_ifindex }, fill);
         match done {
             Ok(()) => self.multicast(family, netns, datagram.bytes(), None),
-            Err(error) => tracing::error!(family = family.name, "a notification could not be written: {error}"),
+            Err(error) => {
+                tracing::error!(family = family.name, "a notification could not be written: {error}")
+            }
         }
     }
 }

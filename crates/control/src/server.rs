@@ -153,7 +153,11 @@ impl Server {
             return false;
         }
         if let Some(client) = self.clients.get_mut(&id) {
-            if member { client.groups.insert(group) } else { client.groups.remove(&group) };
+            if member {
+                client.groups.insert(group)
+            } else {
+                client.groups.remove(&group)
+            };
         }
         true
     }

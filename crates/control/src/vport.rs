@@ -64,7 +64,8 @@ impl Call<'_> {
 
 pub(crate) fn new(call: &mut Call<'_>) -> Handled {
     let request = decode(call)?;
-    let (Some(name), Some(port_type), Some(upcall_pid)) = (request.name, request.port_type, request.upcall_pid)
+    let (Some(name), Some(port_type), Some(upcall_pid)) =
+        (request.name, request.port_type, request.upcall_pid)
     else {
         return Err(Errno::EINVAL.into());
     };

@@ -11,6 +11,7 @@ use portway_flow::Action;
 use portway_sync::{Domain, FairQueue, Snapshot};
 use portway_vport::{DeviceTable, NetnsId, PortName, Registry, Vport};
 
+use crate::change::TYPE_INTERNAL;
 use crate::datapath::Datapath;
 use crate::error::Error;
 use crate::events::{Event, Listeners};
@@ -18,7 +19,6 @@ use crate::flow::{Flow, Ufid};
 use crate::lens_book::LensBook;
 use crate::upcall::Upcall;
 use crate::worker::{Lane, RxEntry, Worker};
-use crate::change::TYPE_INTERNAL;
 
 /// What tables may grow to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 use portway_netlink::{Kind, Rule};
 use portway_uapi::genetlink::{
     CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_ATTR_OP, CTRL_CMD_GETFAMILY, CTRL_CMD_GETPOLICY,
-    CTRL_FAMILY, CTRL_MCGROUP, CTRL_VERSION, GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP, GENL_CMD_CAP_HASPOL, GENL_ID_CTRL,
-    GENL_NAMSIZ, GENL_UNS_ADMIN_PERM,
+    CTRL_FAMILY, CTRL_MCGROUP, CTRL_VERSION, GENL_CMD_CAP_DO, GENL_CMD_CAP_DUMP, GENL_CMD_CAP_HASPOL,
+    GENL_ID_CTRL, GENL_NAMSIZ, GENL_UNS_ADMIN_PERM,
 };
 use portway_uapi::openvswitch::*;
 
@@ -277,11 +277,7 @@ pub const CT_LIMIT: Family = Family {
     version: OVS_CT_LIMIT_VERSION,
     header: OVS_HDRLEN,
     rules: &CT_LIMIT_RULES,
-    ops: &[
-        Op::change(OVS_CT_LIMIT_CMD_SET),
-        Op::change(OVS_CT_LIMIT_CMD_DEL),
-        Op::one(OVS_CT_LIMIT_CMD_GET),
-    ],
+    ops: &[Op::change(OVS_CT_LIMIT_CMD_SET), Op::change(OVS_CT_LIMIT_CMD_DEL), Op::one(OVS_CT_LIMIT_CMD_GET)],
     strict_from: OVS_CT_LIMIT_CMD_GET + 1,
     group: Some(Group { id: 0x25, name: OVS_CT_LIMIT_MCGROUP }),
 };

@@ -7,9 +7,7 @@ use std::os::fd::OwnedFd;
 use portway_control::ClientId;
 use portway_netlink_socket::{Answer, HELLO_LEN, Hello};
 use rustix::io::{Errno, IoSliceMut};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send};
 
 /// A request may have this many bytes; a longer one is cut, as a netlink socket's buffer would not take it.
 const REQUEST_MAX: usize = 1 << 20;

@@ -15,8 +15,8 @@ use portway_netlink_socket::{Command, OVERRUN};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, send,
-    socket_with, sockopt,
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    send, socket_with, sockopt,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -94,7 +94,8 @@ impl NetlinkServer {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io_error("epoll"))?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io_error("eventfd"))?;
         let input = epoll::EventFlags::IN;
-        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), input).map_err(io_error("epoll"))?;
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), input)
+            .map_err(io_error("epoll"))?;
         epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), input).map_err(io_error("epoll"))?;
         let (sender, upcalls) = bounded(UPCALLS);
         let handle = Handle { upcalls: sender, wake: Arc::new(wake), stop: Arc::new(AtomicBool::new(false)) };

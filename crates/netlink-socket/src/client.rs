@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
 };
 
 use crate::protocol::{Answer, Command, Hello, OVERRUN};
@@ -53,7 +53,8 @@ impl NetlinkSocket {
     /// Opens one: `netns` is the namespace that requests act in, `port_id` the one wanted, 0 for any.
     pub fn open(path: &Path, netns: BorrowedFd<'_>, protocol: u32, port_id: u32) -> Result<Self, Error> {
         let flags = SocketFlags::CLOEXEC;
-        let data = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(io_error("socket"))?;
+        let data = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .map_err(io_error("socket"))?;
         let address = SocketAddrUnix::new(path).map_err(io_error("socket path"))?;
         connect(&data, &address).map_err(io_error("connect"))?;
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
@@ -63,7 +64,8 @@ impl NetlinkSocket {
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
         let hello = Hello { protocol, port_id }.encode();
-        sendmsg(&data, &[IoSlice::new(&hello)], &mut ancillary, SendFlags::NOSIGNAL).map_err(io_error("hello"))?;
+        sendmsg(&data, &[IoSlice::new(&hello)], &mut ancillary, SendFlags::NOSIGNAL)
+            .map_err(io_error("hello"))?;
         drop(theirs);
         let mut socket = Self { data, control, port_id };
         socket.port_id = socket.answer()?;
@@ -104,7 +106,8 @@ impl NetlinkSocket {
 
     /// The next datagram; `None` if none comes within the time.
     pub fn receive(&self, timeout_ms: u64) -> Result<Option<Vec<u8>>, Error> {
-        let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as i64 };
+        let timeout =
+            Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as i64 };
         let mut fds = [PollFd::new(&self.data, PollFlags::IN)];
         if poll(&mut fds, Some(&timeout)).map_err(io_error("poll"))? == 0 {
             return Ok(None);

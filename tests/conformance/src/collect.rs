@@ -147,12 +147,17 @@ impl<'a> Collector<'a> {
     fn describe(&mut self, datagram: &[u8], space: &str) -> Vec<Value> {
         let families = self.player.sockets.families.clone();
         let messages = Messages::new(datagram);
-        messages.map(|message| message::describe(&message, &families, &mut self.player.spaces, space)).collect()
+        messages
+            .map(|message| message::describe(&message, &families, &mut self.player.spaces, space))
+            .collect()
     }
 
     fn frame(&mut self, tap: &str, frame: tap::Frame) {
         let bytes = &frame.bytes;
-        if self.player.drops_multicast() && bytes.starts_with(&[0x33, 0x33]) && bytes.get(12..14) == Some(&[0x86, 0xdd]) {
+        if self.player.drops_multicast()
+            && bytes.starts_with(&[0x33, 0x33])
+            && bytes.get(12..14) == Some(&[0x86, 0xdd])
+        {
             return;
         }
         let mut extra = Map::new();
@@ -162,11 +167,8 @@ impl<'a> Collector<'a> {
         if frame.mark != 0 {
             extra.insert("mark".into(), format!("{:#x}", frame.mark).into());
         }
-        let hex = if self.player.masks_tap(tap) {
-            mask_outer(bytes, &mut extra)
-        } else {
-            hex_of_bytes(bytes)
-        };
+        let hex =
+            if self.player.masks_tap(tap) { mask_outer(bytes, &mut extra) } else { hex_of_bytes(bytes) };
         let value = if extra.is_empty() {
             Value::from(hex)
         } else {

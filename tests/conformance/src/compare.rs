@@ -17,13 +17,12 @@ fn same_hex(a: &str, b: &str) -> bool {
 pub(crate) fn same(recorded: &Value, ours: &Value) -> bool {
     match (recorded, ours) {
         (Value::String(a), Value::String(b)) => a == b || a == "*" || b == "*" || same_hex(a, b),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             let counts = |key: &&String| !(*key == "attrs" && a.contains_key("raw"));
             let keys = |map: &Map<String, Value>| map.keys().filter(counts).count();
-            keys(a) == keys(b) && a.keys().filter(counts).all(|key| b.get(key).is_some_and(|b| same(&a[key], b)))
+            keys(a) == keys(b)
+                && a.keys().filter(counts).all(|key| b.get(key).is_some_and(|b| same(&a[key], b)))
         }
         (a, b) => a == b,
     }
@@ -54,7 +53,8 @@ pub(crate) fn difference(step: &Value, recorded: &Value, ours: &Value) -> Option
         let equal = match (a, b) {
             (None, None) => true,
             _ if *key == "replies" && is_unordered(step) => {
-                let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+                let list =
+                    |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
                 same_set(&list(a), &list(b))
             }
             (Some(a), Some(b)) => same(a, b),
@@ -125,7 +125,10 @@ mod tests {
     fn dumps_compare_as_sets_and_replies_as_lists() {
         let dump = json!({"op": "nl", "family": "ovs_flow", "flags": ["REQUEST", "DUMP"]});
         let plain = json!({"op": "nl", "family": "ovs_flow"});
-        let (a, b) = (json!({"replies": [{"raw": "01"}, {"raw": "02"}]}), json!({"replies": [{"raw": "02"}, {"raw": "01"}]}));
+        let (a, b) = (
+            json!({"replies": [{"raw": "01"}, {"raw": "02"}]}),
+            json!({"replies": [{"raw": "02"}, {"raw": "01"}]}),
+        );
         assert_eq!(difference(&dump, &a, &b), None);
         assert!(difference(&plain, &a, &b).unwrap().contains("message 0, byte 0"));
         let fewer = json!({"replies": [{"raw": "01"}]});

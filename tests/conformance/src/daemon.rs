@@ -101,7 +101,9 @@ impl ByControlSocket {
 
 impl Modules for ByControlSocket {
     fn loaded(&mut self) -> Result<Value> {
-        let Reply::Modules(modules) = self.call(&Request::ModuleList)? else { bail!("not a list of modules") };
+        let Reply::Modules(modules) = self.call(&Request::ModuleList)? else {
+            bail!("not a list of modules")
+        };
         let tunnels = [("vport_gre", 3), ("vport_vxlan", 4), ("vport_geneve", 5)];
         let mut loaded = Map::new();
         for (name, number) in tunnels {

@@ -16,11 +16,23 @@ pub(crate) trait Resolve {
 }
 
 /// Appends attributes.
-pub(crate) fn attributes(table: Table, value: &Value, symbols: &mut dyn Resolve, out: &mut Vec<u8>) -> Result<()> {
-    nest(value, symbols, out, &|name| {
-        let entry = entries(table).iter().find(|(_, known, _)| *known == name);
-        entry.map(|(number, _, kind)| (*number, *kind))
-    }, &|number| entries(table).iter().find(|(known, _, _)| *known == number).map(|(_, _, kind)| *kind), is_masked(table))
+pub(crate) fn attributes(
+    table: Table,
+    value: &Value,
+    symbols: &mut dyn Resolve,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    nest(
+        value,
+        symbols,
+        out,
+        &|name| {
+            let entry = entries(table).iter().find(|(_, known, _)| *known == name);
+            entry.map(|(number, _, kind)| (*number, *kind))
+        },
+        &|number| entries(table).iter().find(|(known, _, _)| *known == number).map(|(_, _, kind)| *kind),
+        is_masked(table),
+    )
 }
 
 fn nest(
@@ -52,7 +64,13 @@ fn nest(
     Ok(())
 }
 
-fn payload(kind: Type, masked: bool, value: &Value, symbols: &mut dyn Resolve, out: &mut Vec<u8>) -> Result<()> {
+fn payload(
+    kind: Type,
+    masked: bool,
+    value: &Value,
+    symbols: &mut dyn Resolve,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     if let Value::Object(fields) = value {
         if let (Some(hex), 1) = (fields.get("hex"), fields.len()) {
             out.extend(hex_bytes(hex)?);
@@ -156,6 +174,8 @@ fn size(kind: Type) -> usize {
         Type::Mac => 6,
         Type::Ip6 => 16,
         Type::Struct(fields) => fields.iter().map(|(_, kind)| size(*kind)).sum(),
-        Type::Flag | Type::Text | Type::Hex | Type::Ip | Type::Array(_) | Type::Nest(_) | Type::NestOf(_) => 0,
+        Type::Flag | Type::Text | Type::Hex | Type::Ip | Type::Array(_) | Type::Nest(_) | Type::NestOf(_) => {
+            0
+        }
     }
 }

@@ -51,7 +51,8 @@ fn run(args: &Args) -> Result<bool> {
     let recordings = selection.recordings()?;
     anyhow::ensure!(!recordings.is_empty(), "no recording is selected");
     anyhow::ensure!(daemon.exists(), "there is no daemon {}: build it, or use --daemon", daemon.display());
-    let reports = suite::run(&recordings, &daemon, args.jobs).context("the recordings could not be replayed")?;
+    let reports =
+        suite::run(&recordings, &daemon, args.jobs).context("the recordings could not be replayed")?;
     let (text, all) = suite::summary(&reports, args.verbose);
     out.write_all(text.as_bytes())?;
     Ok(all)

@@ -14,7 +14,12 @@ use crate::tables::FAMILIES;
 pub(crate) type FamilyIds = Vec<(u16, usize)>;
 
 /// A family's message.
-pub(crate) fn describe(message: &Message<'_>, families: &FamilyIds, spaces: &mut Spaces, space: &str) -> Value {
+pub(crate) fn describe(
+    message: &Message<'_>,
+    families: &FamilyIds,
+    spaces: &mut Spaces,
+    space: &str,
+) -> Value {
     let header = message.header();
     let known = families.iter().find(|(id, _)| *id == header.nlmsg_type);
     let (Some((_, place)), true) = (known, message.payload().len() >= 4) else {
@@ -46,8 +51,13 @@ pub(crate) fn describe(message: &Message<'_>, families: &FamilyIds, spaces: &mut
 fn flags(flags: u16) -> Value {
     let mut names = Vec::new();
     let mut rest = flags;
-    let known =
-        [("REQUEST", NLM_F_REQUEST), ("MULTI", NLM_F_MULTI), ("ACK", NLM_F_ACK), ("ECHO", NLM_F_ECHO), ("DUMP_INTR", 0x10)];
+    let known = [
+        ("REQUEST", NLM_F_REQUEST),
+        ("MULTI", NLM_F_MULTI),
+        ("ACK", NLM_F_ACK),
+        ("ECHO", NLM_F_ECHO),
+        ("DUMP_INTR", 0x10),
+    ];
     for (name, bit) in known {
         if rest & bit != 0 {
             names.push(name.to_owned());

@@ -20,5 +20,7 @@ const OURS: &[&str] = &["vport_vxlan", "vport_gre", "vport_geneve"];
 pub(crate) fn counterpart(recorded: &Value) -> Value {
     let ours = recorded.as_object().into_iter().flatten();
     let ours = ours.filter(|(name, _)| OURS.contains(&name.as_str()));
-    ours.map(|(name, module)| (name.clone(), module["refs"].clone())).collect::<serde_json::Map<_, _>>().into()
+    ours.map(|(name, module)| (name.clone(), module["refs"].clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

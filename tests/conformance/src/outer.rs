@@ -100,5 +100,15 @@ fn udp(
     }
     volatile.push((at + 6, 2));
     let right = || frame.get(at..end.min(frame.len())).is_some_and(|udp| ones(&[pseudo, udp]) == 0xffff);
-    note(extra, "udpcsum", if fragment { "fragment" } else if right() { "ok" } else { "bad" });
+    note(
+        extra,
+        "udpcsum",
+        if fragment {
+            "fragment"
+        } else if right() {
+            "ok"
+        } else {
+            "bad"
+        },
+    );
 }

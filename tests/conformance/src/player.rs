@@ -13,6 +13,7 @@ use portway_netlink_socket::{Command as Option_, Error as SocketError, NetlinkSo
 use portway_uapi::netlink::{NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use serde_json::{Map, Value, json};
 
+use crate::bytes_of_hex;
 use crate::collect::Collector;
 use crate::encode::{Resolve, attributes};
 use crate::message::{self, FamilyIds};
@@ -20,7 +21,6 @@ use crate::modules::Modules;
 use crate::space::{Spaces, split};
 use crate::tables::FAMILIES;
 use crate::tap::{self, Extras};
-use crate::bytes_of_hex;
 
 /// NETLINK_GENERIC.
 const GENERIC: u32 = 16;
@@ -118,7 +118,9 @@ impl Sockets {
                     1 => self.families.push((attr.u16()?, place)),
                     7 => {
                         let inside = attr.nested().flat_map(|group| group.nested());
-                        self.groups.extend(inside.filter(|part| part.kind() == 2).filter_map(|part| part.u32().ok()));
+                        self.groups.extend(
+                            inside.filter(|part| part.kind() == 2).filter_map(|part| part.u32().ok()),
+                        );
                     }
                     _ => {}
                 }
@@ -181,7 +183,9 @@ impl Player {
             "inject" => self.inject(step, recorded),
             "collect" | "mcast" => self.collect(step["settle"].as_u64().unwrap_or(60), recorded),
             "modules" => Ok(json!({"modules": self.modules.loaded()?})),
-            "modprobe" => self.modules.modprobe(step["args"].as_str().unwrap_or_default()).map(|()| json!({})),
+            "modprobe" => {
+                self.modules.modprobe(step["args"].as_str().unwrap_or_default()).map(|()| json!({}))
+            }
             // To look at, not to match; and the processors are the daemon's affair.
             "show" | "links" | "conntrack" | "dmesg" | "affinity" => Ok(json!({})),
             other => bail!("no such step: {other}"),
@@ -206,7 +210,8 @@ impl Player {
         let name = step["family"].as_str().context("a family")?;
         let place = FAMILIES.iter().position(|family| family.name == name).context("a known family")?;
         let family = &FAMILIES[place];
-        let id = self.sockets.families.iter().find(|(_, known)| *known == place).context("family not found")?.0;
+        let id =
+            self.sockets.families.iter().find(|(_, known)| *known == place).context("family not found")?.0;
         let flags = match step["flags"].as_array() {
             None => 1 | 4 | 8,
             Some(flags) => flags.iter().filter_map(message::flag_number).fold(0, |all, flag| all | flag),
@@ -248,7 +253,8 @@ impl Player {
         } else {
             // Taken out meanwhile: describing answers needs the rest.
             let socket = self.sockets.requesters.remove(&space).context("a socket")?;
-            let answers = socket.send(&request).map_err(Into::into).and_then(|()| self.answers(&socket, flags, &space));
+            let answers =
+                socket.send(&request).map_err(Into::into).and_then(|()| self.answers(&socket, flags, &space));
             self.sockets.requesters.insert(space, socket);
             answers?
         };
@@ -347,7 +353,8 @@ impl Player {
     }
 
     fn sysctl(&self, step: &Value) -> Result<Value> {
-        let (key, value) = (step["key"].as_str().context("a key")?, step["value"].as_str().context("a value")?);
+        let (key, value) =
+            (step["key"].as_str().context("a key")?, step["value"].as_str().context("a value")?);
         let write = || std::fs::write(format!("/proc/sys/{key}"), value);
         let written = self.spaces.run(step["ns"].as_str().unwrap_or(""), write)?;
         Ok(json!({"rc": i32::from(written.is_err())}))
@@ -380,13 +387,15 @@ impl Player {
         let text = |key: &str| step[key].as_str();
         self.veths += 1;
         let (name, peer) = (text("name").context("a name")?, text("peer").context("a peer")?);
-        let (mac, peer_mac) = (format!("02:00:00:00:{:02x}:01", self.veths), format!("02:00:00:00:{:02x}:02", self.veths));
+        let (mac, peer_mac) =
+            (format!("02:00:00:00:{:02x}:01", self.veths), format!("02:00:00:00:{:02x}:02", self.veths));
         let (mac, peer_mac) = (text("mac").unwrap_or(&mac), text("peer_mac").unwrap_or(&peer_mac));
         let mtu = step["mtu"].as_u64().map(|mtu| mtu.to_string());
         let mtu: Vec<&str> = mtu.iter().flat_map(|mtu| ["mtu", mtu.as_str()]).collect();
         let space = text("ns").unwrap_or("");
         let peer_space = text("peer_ns").unwrap_or(space);
-        let mut args = vec!["link", "add", "name", name, "address", mac, "numtxqueues", "1", "numrxqueues", "1"];
+        let mut args =
+            vec!["link", "add", "name", name, "address", mac, "numtxqueues", "1", "numrxqueues", "1"];
         args.extend(&mtu);
         args.extend(["type", "veth", "peer", "name", peer, "address", peer_mac]);
         args.extend(&mtu);

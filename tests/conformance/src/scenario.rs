@@ -105,7 +105,9 @@ fn made_by(args: &str) -> Vec<String> {
     let words: Vec<&str> = args.split_whitespace().collect();
     let after = |word: &str| words.iter().position(|known| *known == word).and_then(|at| words.get(at + 1));
     match words.as_slice() {
-        ["link", "add", "link" | "name", ..] => after("name").into_iter().map(|name| (*name).into()).collect(),
+        ["link", "add", "link" | "name", ..] => {
+            after("name").into_iter().map(|name| (*name).into()).collect()
+        }
         ["link", "add", name, ..] => vec![(*name).into()],
         ["tuntap", "add", name, ..] => vec![(*name).into()],
         _ => Vec::new(),
@@ -115,7 +117,9 @@ fn made_by(args: &str) -> Vec<String> {
 fn names(value: &Value, name: &str) -> bool {
     let at = format!("@{name}");
     match value {
-        Value::String(text) => text == name || *text == at || text.split_whitespace().any(|word| word == name),
+        Value::String(text) => {
+            text == name || *text == at || text.split_whitespace().any(|word| word == name)
+        }
         Value::Array(list) => list.iter().any(|value| names(value, name)),
         Value::Object(map) => map.values().any(|value| names(value, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,

@@ -38,9 +38,8 @@ impl Spaces {
     }
 
     fn enter(&mut self, name: &str, netns: Netns) -> Result<()> {
-        let probe = netns.run(|| {
-            socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        })??;
+        let probe = netns
+            .run(|| socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None))??;
         self.spaces.insert(name.into(), Space { netns, probe });
         self.run(name, quiet)??;
         Ok(())

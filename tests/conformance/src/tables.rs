@@ -155,8 +155,7 @@ const CT6: Type = Type::Struct(&[
 const NSH_BASE: Type =
     Type::Struct(&[("flags", U8), ("ttl", U8), ("mdtype", U8), ("np", U8), ("path_hdr", BE32)]);
 const FLOW_STATS: Type = Type::Struct(&[("n_packets", U64), ("n_bytes", U64)]);
-const DP_STATS: Type =
-    Type::Struct(&[("n_hit", U64), ("n_missed", U64), ("n_lost", U64), ("n_flows", U64)]);
+const DP_STATS: Type = Type::Struct(&[("n_hit", U64), ("n_missed", U64), ("n_lost", U64), ("n_flows", U64)]);
 const MEGAFLOW_STATS: Type = Type::Struct(&[
     ("n_mask_hit", U64),
     ("n_masks", U32),
@@ -221,9 +220,7 @@ pub(crate) fn entries(table: Table) -> &'static [Entry] {
             (9, "NETNSID", U32),
             (10, "UPCALL_STATS", Type::Nest(Table::UpcallStats)),
         ],
-        Table::VportOptions => {
-            &[(1, "DST_PORT", U16), (2, "EXTENSION", Type::Nest(Table::VportExtension))]
-        }
+        Table::VportOptions => &[(1, "DST_PORT", U16), (2, "EXTENSION", Type::Nest(Table::VportExtension))],
         Table::VportExtension => &[(1, "GBP", Type::Flag)],
         Table::UpcallStats => &[(0, "SUCCESS", U64), (1, "FAIL", U64)],
         Table::Flow => &[
@@ -296,8 +293,14 @@ pub(crate) fn entries(table: Table) -> &'static [Entry] {
         Table::Nsh | Table::NshMasked => {
             &[(1, "BASE", NSH_BASE), (2, "MD1", Type::Fixed(16)), (3, "MD2", Type::Hex)]
         }
-        Table::Actions | Table::Userspace | Table::Sample | Table::Nat | Table::Ct | Table::CheckLength
-        | Table::DecTtl | Table::Psample => action_entries(table),
+        Table::Actions
+        | Table::Userspace
+        | Table::Sample
+        | Table::Nat
+        | Table::Ct
+        | Table::CheckLength
+        | Table::DecTtl
+        | Table::Psample => action_entries(table),
     }
 }
 
