@@ -15,6 +15,7 @@ pub(crate) fn errno_of(error: &Error) -> Errno {
         Error::NameTaken { .. } | Error::FlowExists => Errno::EEXIST,
         Error::Vport(error) => error.errno(),
         Error::Actions(error) => error.errno(),
+        Error::Execute(errno) => *errno,
         Error::NoSuchFlow => Errno::ENOENT,
         Error::FlowsFull { .. } | Error::MasksFull { .. } => Errno::ENOSPC,
     }

@@ -65,6 +65,9 @@ pub enum Error {
     /// The actions are not acceptable for the flow.
     #[error("{0}")]
     Actions(#[from] portway_actions::Error),
+    /// An action could not be carried out on the packet that a client sent.
+    #[error("the actions failed on this packet: {0}")]
+    Execute(portway_vport::Errno),
     /// A flow of that key and mask, or of that identity, exists.
     #[error("the flow exists")]
     FlowExists,

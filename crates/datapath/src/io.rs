@@ -10,7 +10,7 @@ use portway_actions::{
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
 use portway_flow::{Action, FlowKey, Frag, Lens, Userspace, extract};
 use portway_sync::Guard;
-use portway_vport::Vport;
+use portway_vport::{Errno, Vport};
 
 use crate::datapath::{DP_HIT, DP_LOST, DP_MISSED, Datapath};
 use crate::services::Services;
@@ -48,6 +48,8 @@ pub(crate) struct Io {
     /// Entries of `pending` in use; those behind keep their memory.
     pending_used: usize,
     recirculated: VecDeque<Packet>,
+    /// Effects that wait until the packets recirculated before them have been dealt with.
+    deferred: VecDeque<(Arc<Program>, Effect)>,
     effects: Effects,
     segments: Vec<Packet>,
     pub(crate) services: Services,
@@ -66,6 +68,7 @@ impl Io {
             pending,
             pending_used: 0,
             recirculated: VecDeque::with_capacity(RECIRCULATED_MAX),
+            deferred: VecDeque::new(),
             effects: Effects::with_capacity(BATCH_MAX),
             segments: Vec::with_capacity(BATCH_MAX),
             services: Services::new(seed),
@@ -189,8 +192,14 @@ impl Io {
         }
     }
 
-    /// Runs a program on a packet and carries out its effects.
-    pub(crate) fn run_program(&mut self, site: &Site<'_>, program: &Arc<Program>, packet: Packet) {
+    /// Runs a program on a packet and carries out its effects. An error has been counted as a drop already; it is for a client
+    /// that sent the packet.
+    pub(crate) fn run_program(
+        &mut self,
+        site: &Site<'_>,
+        program: &Arc<Program>,
+        packet: Packet,
+    ) -> Result<(), Errno> {
         let mut effects = std::mem::take(&mut self.effects);
         let mut environment = Environment {
             pool: &mut self.pool,
@@ -199,12 +208,36 @@ impl Io {
             services: &mut self.services,
             recirculation_limit: RECIRCULATIONS_MAX,
         };
-        // A failure is counted as a drop already; a packet from a port has nobody to tell it to.
-        let _ = execute(program, packet, &mut environment);
-        for effect in effects.drain() {
+        let outcome = execute(program, packet, &mut environment);
+        let mut effects_left = effects.drain();
+        while let Some(effect) = effects_left.next() {
+            let recirculates = matches!(effect, Effect::Recirculate { .. });
             self.carry_out(site, program, effect);
+            if recirculates {
+                // What a recirculated packet leads to comes before what its list has behind recirc: that waits.
+                self.deferred.extend(effects_left.by_ref().map(|effect| (Arc::clone(program), effect)));
+            }
         }
+        drop(effects_left);
         self.effects = effects;
+        outcome
+    }
+
+    /// Carries out what waited for recirculated packets; false if nothing did.
+    pub(crate) fn run_deferred(&mut self, site: &Site<'_>) -> bool {
+        let waited = !self.deferred.is_empty();
+        let mut left = self.deferred.len();
+        while left != 0
+            && let Some((program, effect)) = self.deferred.pop_front()
+        {
+            left -= 1;
+            let recirculates = matches!(effect, Effect::Recirculate { .. });
+            self.carry_out(site, &program, effect);
+            if recirculates {
+                break;
+            }
+        }
+        waited
     }
 
     fn carry_out(&mut self, site: &Site<'_>, program: &Arc<Program>, effect: Effect) {

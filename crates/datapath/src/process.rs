@@ -23,7 +23,7 @@ pub(crate) fn process_batch(
     batch: &mut Batch,
 ) {
     forward(caches, io, site, runs, batch);
-    while io.next_recirculated(batch) {
+    while io.next_recirculated(batch) || io.run_deferred(site) {
         forward(caches, io, site, runs, batch);
     }
     io.flush(site);
@@ -86,7 +86,10 @@ fn hit(io: &mut Io, site: &Site<'_>, flow: &Flow, run: &Run, packets: impl Itera
         Some(port) => io.output_all(site, port, packets),
         None => {
             let program = flow.program(site.guard);
-            packets.for_each(|packet| io.run_program(site, program, packet));
+            for packet in packets {
+                // A failure has been counted; a packet from a port has nobody to tell it to.
+                let _ = io.run_program(site, program, packet);
+            }
         }
     }
 }

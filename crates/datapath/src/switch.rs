@@ -222,7 +222,7 @@ impl Switch {
     /// Runs actions on a packet, as OVS_PACKET_CMD_EXECUTE does. The packet's metadata counts: input port, mark and so on.
     ///
     /// # Errors
-    /// [`Error::Actions`] if the list is not acceptable for the packet's key.
+    /// [`Error::Actions`] if the list is not acceptable for the packet's key, [`Error::Execute`] if it could not be carried out.
     pub fn execute(
         &self,
         datapath: &Arc<Datapath>,
@@ -234,8 +234,9 @@ impl Switch {
         let exact = portway_flow::FlowMask::exact();
         let program = portway_actions::Program::compile(actions, &key, &exact, &Default::default())?;
         let guard = self.domain.pin();
-        self.control_lane().execute(datapath, packet, &Arc::new(program), &guard, now_ns);
-        Ok(())
+        self.control_lane()
+            .execute(datapath, packet, &Arc::new(program), &guard, now_ns)
+            .map_err(Error::Execute)
     }
 
     /// Carries a packet through the datapath as if the port in its metadata had received it.

@@ -84,11 +84,12 @@ impl Lane {
         program: &Arc<Program>,
         guard: &Guard<'_>,
         now_ns: u64,
-    ) {
+    ) -> Result<(), Errno> {
         let lens = datapath.lenses.of(packet.in_port(), guard);
         let site = Site { datapath, lens, guard, now_ns };
-        self.io.run_program(&site, program, packet);
+        let outcome = self.io.run_program(&site, program, packet);
         process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        outcome
     }
 
     /// Carries a packet through a datapath as if its port had received it.

@@ -132,6 +132,24 @@ fn recirculation_re_enters_the_tables() {
 }
 
 #[test]
+fn what_a_recirculated_packet_leads_to_comes_before_the_rest_of_the_list() {
+    let mut bench = Bench::new();
+    let (_, w1) = bench.port("p1");
+    let (_, w2) = bench.port("p2");
+    let key = |recirc_id| FlowKey { in_port: 1, recirc_id, ..FlowKey::default() };
+    let mask = FlowKey { in_port: u32::MAX, recirc_id: u32::MAX, ..FlowKey::default() };
+    let tag = |vid: u16| Action::PushVlan(PushVlan { tpid: 0x8100, tci: 0x1000 | vid });
+    let list = [Action::Recirculate(1), tag(3), Action::Recirculate(2), tag(5), Action::Output(2)];
+    bench.flow(key(0), mask.clone(), &list).unwrap();
+    bench.flow(key(1), mask.clone(), &[tag(2), Action::Output(2)]).unwrap();
+    bench.flow(key(2), mask, &[Action::PopVlan, tag(4), Action::Output(2)]).unwrap();
+    w1.send(Frame::between(1, 2).bytes());
+    bench.run();
+    let tags: Vec<_> = w2.received().iter().map(|frame| frame[15]).collect();
+    assert_eq!(tags, [2, 4, 5]);
+}
+
+#[test]
 fn endless_recirculation_ends_with_a_reason() {
     let mut bench = Bench::new();
     let (p1, w1) = bench.port("p1");

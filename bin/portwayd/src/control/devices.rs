@@ -102,6 +102,10 @@ impl Control {
             return;
         };
         self.switch.port_refresh(&live);
+        if live.port_type() == TYPE_INTERNAL {
+            // Its device may be moved to a namespace that nobody watches; whether it is up there is between it and its user.
+            return;
+        }
         self.switching.port_set_link(&entry.datapath, live.port_no(), live.info().link_up != 0);
     }
 
