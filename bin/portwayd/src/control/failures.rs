@@ -55,7 +55,9 @@ pub(super) fn failure(error: &Error) -> Failure {
         | Error::PortsFull { .. }
         | Error::FlowsFull { .. }
         | Error::MasksFull { .. } => FailureKind::Limit,
-        Error::PortNumberTooLarge { .. } | Error::LocalPort(_) | Error::Actions(_) => FailureKind::BadRequest,
+        Error::PortNumberTooLarge { .. } | Error::LocalPort(_) | Error::Actions(_) | Error::Execute(_) => {
+            FailureKind::BadRequest
+        }
         Error::Vport(error) => vport_kind(error),
     };
     Failure::new(kind, error.to_string())
