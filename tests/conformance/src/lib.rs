@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)] // allowed again in tap.rs, where packet sockets are
 
+pub mod attrs;
 mod collect;
 mod compare;
 mod daemon;
