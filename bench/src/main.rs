@@ -4,6 +4,9 @@
 //!
 //! `cargo xtask bench` runs it, and the peers, and compares.
 
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code, reason = "an allocator that counts is unsafe by its trait")]
 mod allocations;
 mod forward;
 mod frames;

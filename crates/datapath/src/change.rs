@@ -122,17 +122,7 @@ impl Switch {
         let datapath = loop {
             let mut writer = self.lock();
             let id = self.free_datapath_id(&writer)?;
-            let datapath = Arc::new(Datapath::new(
-                id,
-                request.name,
-                request.netns.clone(),
-                &self.domain,
-                &self.limits,
-                self.workers + 1,
-                self.seed,
-                Arc::clone(&self.upcalls),
-                request.options.clone(),
-            ));
+            let datapath = Arc::new(Datapath::new(id, &request, self));
             match self.try_port_add(&mut writer, &datapath, &local, Some(0))? {
                 Attempt::Added(_) => {
                     let entry = DatapathWriter {
@@ -447,7 +437,7 @@ impl Switch {
                 drop(guard);
                 if has {
                     self.update_entries(worker, |entries| {
-                        entries.retain(|entry| !Arc::ptr_eq(&entry.port, port))
+                        entries.retain(|entry| !Arc::ptr_eq(&entry.port, port));
                     });
                 }
             }

@@ -9,10 +9,11 @@ use portway_flow::{Classified, Classifier, FlowKey, FlowMask};
 use portway_sync::{Counters, Domain, FairQueue, Guard, Slots, Snapshot};
 use portway_vport::{PortName, Vport};
 
+use crate::change::DatapathRequest;
 use crate::flow::Flow;
 use crate::lens_book::Lenses;
 use crate::netns::Netns;
-use crate::switch::Limits;
+use crate::switch::Switch;
 use crate::upcall::Upcall;
 
 pub(crate) const DP_HIT: usize = 0;
@@ -68,30 +69,22 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    pub(crate) fn new(
-        id: u32,
-        name: PortName,
-        netns: Netns,
-        domain: &Domain,
-        limits: &Limits,
-        lanes: usize,
-        seed: u64,
-        upcalls: Arc<FairQueue<Upcall>>,
-        options: DatapathOptions,
-    ) -> Self {
+    /// A datapath without ports, of `switch`'s limits.
+    pub(crate) fn new(id: u32, request: &DatapathRequest, switch: &Switch) -> Self {
+        let (domain, limits, lanes) = (&switch.domain, &switch.limits, switch.workers + 1);
         Self {
             id,
-            netns,
+            netns: request.netns.clone(),
             alive: AtomicBool::new(true),
             ports: Slots::new(domain, PORTS_MAX),
             lenses: Lenses::new(domain, PORTS_MAX),
-            flows: Classifier::new(domain, seed, limits.flows, limits.masks),
+            flows: Classifier::new(domain, switch.seed, limits.flows, limits.masks),
             counters: Counters::new(lanes),
             drops: Counters::new(lanes),
-            options: Snapshot::new(domain, Arc::new(options)),
-            upcalls,
+            options: Snapshot::new(domain, Arc::new(request.options.clone())),
+            upcalls: Arc::clone(&switch.upcalls),
             domain: domain.clone(),
-            first_name: name,
+            first_name: request.name,
         }
     }
 

@@ -35,8 +35,14 @@ const BANNED: &[(&str, &str)] = &[
     ("rustix", "system calls belong to a port type"),
 ];
 
-/// Types only: what somebody else opened is handed on to a port type.
-const HANDED_ON: &[&str] = &["std::os::fd::AsFd", "std::os::fd::BorrowedFd", "std::os::fd::OwnedFd"];
+/// Types only: what somebody else opened is handed on to a port type. And advice about memory, which opens and reads nothing.
+const HANDED_ON: &[&str] = &[
+    "std::os::fd::AsFd",
+    "std::os::fd::BorrowedFd",
+    "std::os::fd::OwnedFd",
+    "rustix::mm::Advice",
+    "rustix::mm::madvise",
+];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
