@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The two connections of a netlink socket to portwayd. As `portway_netlink_socket::NetlinkSocket`, but interruptible by signals,
+//! on a file descriptor that is the program's.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use portway_netlink_socket::{Answer, Command, Hello, SOCKET_ENV, SOCKET_PATH};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, IoSlice, retry_on_intr};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
+};
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// portwayd is not there, or not any more.
+    Gone(Errno),
+    /// It, or the operating system, says no.
+    Refused(Errno),
+}
+
+/// A connection that was opened.
+pub(crate) struct Opened {
+    pub(crate) data: OwnedFd,
+    pub(crate) control: OwnedFd,
+    pub(crate) port_id: u32,
+}
+
+/// Where portwayd listens: as `PORTWAY_SOCKET` says when it is first needed.
+pub(crate) fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let named = std::env::var_os(SOCKET_ENV).filter(|path| !path.is_empty());
+        named.unwrap_or_else(|| SOCKET_PATH.into()).into()
+    })
+}
+
+fn refused(errno: Errno) -> Failure {
+    Failure::Refused(errno)
+}
+
+/// A socket pair of the kind that connections are.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Connects. `port_id`: the one wanted, or 0.
+pub(crate) fn open(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
+    let flags = SocketFlags::CLOEXEC;
+    let data = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(refused)?;
+    let address = SocketAddrUnix::new(path()).map_err(Failure::Gone)?;
+    retry_on_intr(|| connect(&data, &address)).map_err(Failure::Gone)?;
+    let (control, theirs) = pair().map_err(refused)?;
+    let fds = [netns, theirs.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let hello = Hello { protocol: libc::NETLINK_GENERIC as u32, port_id }.encode();
+    retry_on_intr(|| sendmsg(&data, &[IoSlice::new(&hello)], &mut ancillary, SendFlags::NOSIGNAL))
+        .map_err(Failure::Gone)?;
+    drop(theirs);
+    let port_id = answer(control.as_fd())?;
+    Ok(Opened { data, control, port_id })
+}
+
+/// Sets an option or a membership.
+pub(crate) fn command(control: BorrowedFd<'_>, command: Command) -> Result<u32, Failure> {
+    send_all(control, &command.encode())?;
+    answer(control)
+}
+
+/// Sends a request and waits until it has been carried out.
+pub(crate) fn request(data: BorrowedFd<'_>, control: BorrowedFd<'_>, datagram: &[u8]) -> Result<(), Failure> {
+    // An answer that nobody waited for (a request by `write`, or one whose sender died in a fork) is not that to this request.
+    let mut stale = [0; Answer::LEN];
+    while recv(control, &mut stale, RecvFlags::DONTWAIT).is_ok_and(|(_, len)| len > 0) {}
+    send_all(data, datagram)?;
+    answer(control).map(drop)
+}
+
+/// Sends, also on a socket that does not wait: a netlink request never waits for a reader.
+fn send_all(socket: BorrowedFd<'_>, datagram: &[u8]) -> Result<(), Failure> {
+    loop {
+        match send(socket, datagram, SendFlags::NOSIGNAL) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(&socket, PollFlags::OUT)], None);
+            }
+            Err(errno @ (Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN)) => return Err(Failure::Gone(errno)),
+            Err(errno) => return Err(Failure::Refused(errno)),
+        }
+    }
+}
+
+fn answer(control: BorrowedFd<'_>) -> Result<u32, Failure> {
+    let mut bytes = [0; Answer::LEN];
+    let received = retry_on_intr(|| recv(control, &mut bytes, RecvFlags::empty()));
+    let (_, len) = received.map_err(Failure::Gone)?;
+    match Answer::decode(&bytes[..len.min(Answer::LEN)]) {
+        Some(Answer { errno: 0, value }) => Ok(value),
+        Some(Answer { errno, .. }) => Err(Failure::Refused(Errno::from_raw_os_error(errno as i32))),
+        None => Err(Failure::Gone(Errno::CONNRESET)),
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `libportway_netlink.so`: loaded with `LD_PRELOAD`, it gives an unmodified program generic-netlink sockets whose other end is
+//! portwayd instead of the kernel.
+//!
+//! * `NETLINK_GENERIC` sockets are connections to portwayd ([`portway_netlink_socket`] is the protocol); the file descriptor
+//!   that the program holds is a real `SOCK_SEQPACKET` socket, so `poll`, `select` and `epoll` need no help.
+//! * A request is complete when `send` returns, and while a dump goes on a receive waits for its next part: programs take
+//!   EAGAIN as "no answer" or as "the end".
+//! * A generic-netlink family that portwayd does not know and that is no `ovs_*` is looked for in the kernel: the socket that asked
+//!   for it becomes the kernel's, with its port id and options. A socket with memberships stays, and dumps of `nlctrl` list
+//!   portwayd's families only.
+//! * `NETLINK_ROUTE` sockets stay with the kernel. Only a request for one of the tunnel devices of Open vSwitch is made to fail
+//!   with EOPNOTSUPP, on which stock programs ask the datapath for a tunnel port instead.
+//! * All other protocols are the kernel's alone.
+//! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
+//!   goes away, sockets wait for it: requests are answered ENOENT, and when it is back, sockets are connected again with
+//!   their port ids, options and memberships, and each is told ENOBUFS once, since it has missed something.
+//!
+//! What it does not see: system calls that do not go through libc's functions; `read` and `write` on a netlink socket (they move
+//! bytes, without the waiting); two processes that share one socket after `fork` and use it at the same time; a socket
+//! that is passed to another program by `exec` or `SCM_RIGHTS`. An epoll set must be told again of a socket that was connected again.
+//!
+//! Reading order: `hooks/`, the functions that libc has, too; `table.rs`, which file descriptors are ours; `socket.rs`, one netlink
+//! socket; `connection.rs`, its two connections.
+
+mod address;
+mod connection;
+mod hooks;
+mod kernel;
+mod lock;
+mod message;
+mod namespace;
+mod notice;
+mod options;
+mod real;
+mod receive;
+mod request;
+mod socket;
+mod table;

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is said to the person, on the standard error: once.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::Errno;
+
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// portwayd cannot be reached.
+pub(crate) fn not_there(path: &Path, errno: Errno) {
+    if SAID.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let why = std::io::Error::from(errno);
+    let line = format!(
+        "portway: portwayd cannot be reached at {} ({why}); this program sees a kernel without Open vSwitch until it can\n",
+        path.display()
+    );
+    // SAFETY: the bytes are the string's. Nobody is left to tell if the standard error is closed. One write, past std's locks, which
+    // a fork may have left taken.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+}
