@@ -29,7 +29,8 @@ impl Address {
 
     fn decode(bytes: [u8; LEN]) -> Option<Self> {
         let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        (u16::from_ne_bytes([bytes[0], bytes[1]]) == FAMILY).then(|| Self { port_id: word(4), groups: word(8) })
+        (u16::from_ne_bytes([bytes[0], bytes[1]]) == FAMILY)
+            .then(|| Self { port_id: word(4), groups: word(8) })
     }
 
     /// From a program's memory.

@@ -11,8 +11,8 @@ use portway_netlink_socket::{Answer, Command, Hello, SOCKET_ENV, SOCKET_PATH};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, IoSlice, retry_on_intr};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
 };
 
 /// Why something was not done.
@@ -92,7 +92,9 @@ fn send_all(socket: BorrowedFd<'_>, datagram: &[u8]) -> Result<(), Failure> {
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(&socket, PollFlags::OUT)], None);
             }
-            Err(errno @ (Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN)) => return Err(Failure::Gone(errno)),
+            Err(errno @ (Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN)) => {
+                return Err(Failure::Gone(errno));
+            }
             Err(errno) => return Err(Failure::Refused(errno)),
         }
     }

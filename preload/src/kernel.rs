@@ -24,7 +24,12 @@ fn done(result: isize) -> Result<isize, Errno> {
 }
 
 /// Makes the kernel's socket that `ours` is to be, with its port id and options, in its place, and sends it the datagram.
-pub(crate) fn take_over(ours: Ours<'_>, settings: &Settings, fd: RawFd, datagram: &[u8]) -> Result<(), Errno> {
+pub(crate) fn take_over(
+    ours: Ours<'_>,
+    settings: &Settings,
+    fd: RawFd,
+    datagram: &[u8],
+) -> Result<(), Errno> {
     let kind = ours.netlink.kind | libc::SOCK_CLOEXEC;
     // SAFETY: no memory is passed.
     let socket = done(unsafe { real::socket(libc::AF_NETLINK, kind, libc::NETLINK_GENERIC) } as isize)?;
@@ -34,7 +39,15 @@ pub(crate) fn take_over(ours: Ours<'_>, settings: &Settings, fd: RawFd, datagram
     for option in OPTIONS.filter(|option| settings.has(*option)) {
         let on: c_int = 1;
         // SAFETY: the value is a local integer of the length that is told. An option that this kernel lacks stays off.
-        unsafe { real::setsockopt(number, libc::SOL_NETLINK, option, (&raw const on).cast(), size_of::<c_int>() as u32) };
+        unsafe {
+            real::setsockopt(
+                number,
+                libc::SOL_NETLINK,
+                option,
+                (&raw const on).cast(),
+                size_of::<c_int>() as u32,
+            )
+        };
     }
     let mut bytes = [0_u8; address::LEN];
     let own = Address { port_id: ours.netlink.port_id.load(Ordering::Acquire), groups: 0 };

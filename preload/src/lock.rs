@@ -44,7 +44,10 @@ impl<T> ForkLock<T> {
             }
             let waited_for = holder | WAITED_FOR;
             if holder == waited_for
-                || self.holder.compare_exchange(holder, waited_for, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                || self
+                    .holder
+                    .compare_exchange(holder, waited_for, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
             {
                 let timeout = futex::Timespec { tv_sec: 0, tv_nsec: LOOK_AGAIN.as_nanos() as i64 };
                 // Woken, timed out, interrupted or too late: all mean to look again.

@@ -98,7 +98,8 @@ pub(crate) fn dumps_ended(datagram: &[u8]) -> u32 {
 /// The family that a datagram asks `nlctrl` for by name, if it asks nothing else.
 pub(crate) fn family_asked(datagram: &[u8]) -> Option<&[u8]> {
     let mut all = messages(datagram);
-    let message = all.next().filter(|message| message.kind == GENL_ID_CTRL && !is_dump(message.kind, message.flags))?;
+    let message =
+        all.next().filter(|message| message.kind == GENL_ID_CTRL && !is_dump(message.kind, message.flags))?;
     if all.next().is_some() || message.bytes.get(HEADER) != Some(&CTRL_CMD_GETFAMILY) {
         return None;
     }
@@ -114,7 +115,8 @@ pub(crate) fn errno(datagram: &[u8]) -> Option<u32> {
 
 /// What a kernel answers to each request of a datagram if it does not have the family.
 pub(crate) fn refusals(datagram: &[u8], port_id: u32) -> Vec<Vec<u8>> {
-    let requests = messages(datagram).filter(|message| message.kind >= FIRST_TYPE && message.flags & NLM_F_REQUEST != 0);
+    let requests =
+        messages(datagram).filter(|message| message.kind >= FIRST_TYPE && message.flags & NLM_F_REQUEST != 0);
     let refusal = |message: Message<'_>| {
         let len = HEADER + 4 + message.bytes.len();
         let mut bytes = Vec::with_capacity(len);
@@ -150,10 +152,12 @@ fn tunnel_kind(message: &Message<'_>) -> Option<usize> {
     }
     let find = |wanted: u16| attributes(message.bytes, HEADER + IFINFOMSG).find(|(kind, _)| *kind == wanted);
     let info = find(IFLA_LINKINFO)?.1;
-    let kind = attributes(&message.bytes[..info.end], info.start).find(|(kind, _)| *kind == IFLA_INFO_KIND)?.1;
+    let kind =
+        attributes(&message.bytes[..info.end], info.start).find(|(kind, _)| *kind == IFLA_INFO_KIND)?.1;
     let name = find(IFLA_IFNAME).map_or(&[][..], |(_, range)| text(&message.bytes[range]));
     let is_tunnel = TUNNEL_NAMES.iter().any(|prefix| name.starts_with(prefix));
-    (!kind.is_empty() && (is_tunnel || text(&message.bytes[kind.clone()]) == PROBE_KIND)).then_some(kind.start)
+    (!kind.is_empty() && (is_tunnel || text(&message.bytes[kind.clone()]) == PROBE_KIND))
+        .then_some(kind.start)
 }
 
 #[cfg(test)]
@@ -179,7 +183,11 @@ mod tests {
     }
 
     fn get_family(name: &[u8]) -> Vec<u8> {
-        message(GENL_ID_CTRL, NLM_F_REQUEST, &[vec![3, 1, 0, 0], attribute(CTRL_ATTR_FAMILY_NAME, name)].concat())
+        message(
+            GENL_ID_CTRL,
+            NLM_F_REQUEST,
+            &[vec![3, 1, 0, 0], attribute(CTRL_ATTR_FAMILY_NAME, name)].concat(),
+        )
     }
 
     #[test]
@@ -189,7 +197,10 @@ mod tests {
         assert_eq!(dumps_started(&[get.clone(), dump.clone(), dump.clone()].concat()), 2);
         assert_eq!(dumps_started(&get), 0);
         assert_eq!(dumps_ended(&[get.clone(), message(NLMSG_DONE, 2, &[0; 4])].concat()), 1);
-        assert_eq!(refusals(&[get, dump].concat(), 9).iter().map(|bytes| dumps_ended(bytes)).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(
+            refusals(&[get, dump].concat(), 9).iter().map(|bytes| dumps_ended(bytes)).collect::<Vec<_>>(),
+            [0, 1]
+        );
     }
 
     #[test]
@@ -216,7 +227,11 @@ mod tests {
     #[test]
     fn tunnel_devices_of_ovs_fail_and_others_do_not() {
         let create = NLM_F_REQUEST | NLM_F_CREATE;
-        for (name, kind) in [(&b"vxlan_sys_4789\0"[..], &b"vxlan\0"[..]), (b"gre_sys\0", b"gretap\0"), (b"x\0", b"ovs_geneve\0")] {
+        for (name, kind) in [
+            (&b"vxlan_sys_4789\0"[..], &b"vxlan\0"[..]),
+            (b"gre_sys\0", b"gretap\0"),
+            (b"x\0", b"ovs_geneve\0"),
+        ] {
             let other = new_link(b"v0\0", b"vxlan\0", create);
             let request = [other.clone(), new_link(name, kind, create)].concat();
             let spoiled = without_tunnels(&request).expect("found");
@@ -225,7 +240,11 @@ mod tests {
             assert_eq!(&request[changed[0]..changed[0] + kind.len()], kind);
             assert_eq!(without_tunnels(&other), None);
         }
-        assert_eq!(without_tunnels(&new_link(b"vxlan_sys_4789\0", b"vxlan\0", NLM_F_REQUEST)), None, "a change only");
+        assert_eq!(
+            without_tunnels(&new_link(b"vxlan_sys_4789\0", b"vxlan\0", NLM_F_REQUEST)),
+            None,
+            "a change only"
+        );
     }
 
     #[test]
@@ -233,7 +252,14 @@ mod tests {
         let whole = [new_link(b"gre_sys\0", b"gretap\0", 0x401), get_family(b"ovs_flow\0")].concat();
         for len in 0..whole.len() {
             let cut = &whole[..len];
-            let _ = (dumps_started(cut), dumps_ended(cut), family_asked(cut), errno(cut), refusals(cut, 1), without_tunnels(cut));
+            let _ = (
+                dumps_started(cut),
+                dumps_ended(cut),
+                family_asked(cut),
+                errno(cut),
+                refusals(cut, 1),
+                without_tunnels(cut),
+            );
             let mut lying = cut.to_vec();
             if let Some(first) = lying.get_mut(..4) {
                 first.copy_from_slice(&u32::MAX.to_ne_bytes());

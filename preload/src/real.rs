@@ -87,7 +87,9 @@ pub(crate) unsafe fn gather(pieces: *const iovec, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for piece in pieces.iter().filter(|piece| !piece.iov_base.is_null()) {
         // SAFETY: the caller promises the piece's bytes.
-        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(piece.iov_base.cast::<u8>(), piece.iov_len) });
+        bytes.extend_from_slice(unsafe {
+            std::slice::from_raw_parts(piece.iov_base.cast::<u8>(), piece.iov_len)
+        });
     }
     bytes
 }

@@ -40,7 +40,9 @@ fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     let done = BUFFER.try_with(|buffer| buffer.try_borrow_mut().ok().and_then(|mut buffer| run(&mut buffer)));
     match done.ok().flatten().or_else(|| run(&mut Vec::new())) {
         Some(result) => result,
-        None => unreachable!("`run` gives nothing only the second time, and then it gave something the first time"),
+        None => unreachable!(
+            "`run` gives nothing only the second time, and then it gave something the first time"
+        ),
     }
 }
 

@@ -71,7 +71,8 @@ impl Ours<'_> {
     /// Answers as a kernel without the module.
     fn refuse(self, link: &Link, datagram: &[u8]) -> Result<(), Errno> {
         for refusal in message::refusals(datagram, self.netlink.port_id.load(Ordering::Acquire)) {
-            send(&link.control, &refusal, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map_err(|_| Errno::NOBUFS)?;
+            send(&link.control, &refusal, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+                .map_err(|_| Errno::NOBUFS)?;
         }
         Ok(())
     }

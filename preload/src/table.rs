@@ -151,7 +151,8 @@ pub(crate) fn remove_range(first: RawFd, last: RawFd) {
 /// All sockets of ours; one with two file descriptors comes twice.
 pub(crate) fn all() -> Vec<(RawFd, Arc<Socket>)> {
     let used = (0..CHUNKS).filter(|&number| !CHUNK_TABLE[number].load(Ordering::Acquire).is_null());
-    let fds: Vec<RawFd> = used.flat_map(|number| number * CHUNK..(number + 1) * CHUNK).map(|fd| fd as RawFd).collect();
+    let fds: Vec<RawFd> =
+        used.flat_map(|number| number * CHUNK..(number + 1) * CHUNK).map(|fd| fd as RawFd).collect();
     fds.into_iter().filter_map(|fd| Some((fd, find(fd)?))).collect()
 }
 
@@ -160,7 +161,8 @@ pub(crate) fn all() -> Vec<(RawFd, Arc<Socket>)> {
 /// # Errors
 /// EBADF: the socket has been closed.
 pub(crate) fn replace(socket: &Arc<Socket>, file: BorrowedFd<'_>) -> Result<(), Errno> {
-    let fds: Vec<RawFd> = all().into_iter().filter(|(_, other)| Arc::ptr_eq(other, socket)).map(|(fd, _)| fd).collect();
+    let fds: Vec<RawFd> =
+        all().into_iter().filter(|(_, other)| Arc::ptr_eq(other, socket)).map(|(fd, _)| fd).collect();
     let new_inode = fstat(file)?.st_ino;
     let guard = LOCK.lock();
     let mut result = Err(Errno::BADF);

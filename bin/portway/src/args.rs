@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: every command, with an example.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -23,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// The daemon's control socket.
-    #[arg(long, global = true, value_name = "PATH", env = "PORTWAY_SOCKET", default_value = portway_api::DEFAULT_SOCKET)]
+    #[arg(long, global = true, value_name = "PATH", env = "PORTWAY_CONTROL", default_value = portway_api::DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -52,6 +53,17 @@ pub(crate) enum Command {
         /// Show reasons that have not occurred, too.
         #[arg(long)]
         all: bool,
+    },
+    /// Run an Open vSwitch program on Portway: its netlink sockets go to the daemon instead of the kernel.
+    ///
+    /// The daemon's netlink socket is the one that PORTWAY_SOCKET names, else netlink.sock beside the control socket.
+    #[command(
+        after_help = "Examples:\n  portway wrap -- ovs-dpctl show\n  portway wrap -- ovs-vswitchd --pidfile --detach"
+    )]
+    Wrap {
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
     /// Make the daemon read its config file again. Traffic of unchanged ports is not disturbed.
     Reload,

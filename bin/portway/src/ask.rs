@@ -36,7 +36,9 @@ fn request(command: &Command) -> Option<Request> {
         Command::Module(Module::Unload { module }) => Request::ModuleUnload { module: module.clone() },
         Command::Drops { .. } => Request::Drops,
         Command::Reload => Request::Reload,
-        Command::Capture(_) | Command::Completion { .. } | Command::Man { .. } => return None,
+        Command::Capture(_) | Command::Completion { .. } | Command::Man { .. } | Command::Wrap { .. } => {
+            return None;
+        }
     })
 }
 

@@ -8,6 +8,7 @@ mod capture;
 mod generate;
 mod print;
 mod table;
+mod wrap;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn run(args: &Args) -> Result<(), Error> {
         Command::Completion { shell } => generate::completion(*shell),
         Command::Man { folder } => generate::man(folder.as_deref()),
         Command::Capture(capture) => capture::run(&args.socket, capture),
+        Command::Wrap { command } => wrap::run(&args.socket, command),
         Command::Show
         | Command::Bridge(_)
         | Command::Port(_)

@@ -132,7 +132,12 @@ unsafe extern "C" fn getsockopt(
 
 /// # Safety
 /// `len` is null or points to the room behind `value`.
-unsafe fn give_option(name: c_int, words: &[u32], value: *mut c_void, len: *mut socklen_t) -> Result<(), Errno> {
+unsafe fn give_option(
+    name: c_int,
+    words: &[u32],
+    value: *mut c_void,
+    len: *mut socklen_t,
+) -> Result<(), Errno> {
     if len.is_null() {
         return Err(Errno::FAULT);
     }
@@ -145,7 +150,13 @@ unsafe fn give_option(name: c_int, words: &[u32], value: *mut c_void, len: *mut 
     let fitting = if is_list { words.len().min(room / size_of::<u32>()) } else { words.len() };
     if !value.is_null() {
         // SAFETY: the caller promises the room, of which no more than it has is used.
-        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), value.cast(), fitting * size_of::<u32>()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                words.as_ptr().cast::<u8>(),
+                value.cast(),
+                fitting * size_of::<u32>(),
+            )
+        };
     }
     // SAFETY: the caller promises it.
     unsafe { *len = size_of_val(words) as socklen_t };

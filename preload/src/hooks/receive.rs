@@ -122,7 +122,13 @@ unsafe extern "C" {
 /// # Safety
 /// As `recv`; `room` is that of `bytes`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-unsafe extern "C" fn __recv_chk(fd: c_int, bytes: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t {
+unsafe extern "C" fn __recv_chk(
+    fd: c_int,
+    bytes: *mut c_void,
+    len: size_t,
+    room: size_t,
+    flags: c_int,
+) -> ssize_t {
     if len > room {
         // SAFETY: it has no conditions.
         unsafe { __chk_fail() }

@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use super::result::length;
 use crate::address::Address;
+use crate::message::without_tunnels;
 use crate::real;
 use crate::socket::{Ours, Socket};
 use crate::table;
-use crate::message::without_tunnels;
 
 /// # Safety
 /// As libc's `send`.
