@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `portway`: looks at a running switch and changes it. Speaks to `portwayd` over its control socket and knows nothing of the switch itself.
+//! `portway`: looks at a running switch and changes it. Speaks to `portwayd` over its control socket and knows nothing
+//! of the switch itself.
 #![forbid(unsafe_code)]
 
 mod args;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The bridge behind a flow table, against a naive switch that looks at every frame.
 //!
-//! `Cached` is what the daemon is: a table of masked flows in front, the bridge behind it for what misses, a tick once a second. `Naive` is the
-//! specification written down without flows, indices or revalidation. For any sequence of frames, port changes and time, each frame must
-//! leave the same ports in the same form, and both must know the same stations.
+//! `Cached` is what the daemon is: a table of masked flows in front, the bridge behind it for what misses, a tick once
+//! a second. `Naive` is the specification written down without flows, indices or revalidation. For any sequence of
+//! frames, port changes and time, each frame must leave the same ports in the same form, and both must know the same
+//! stations.
 
 use std::collections::{BTreeMap, BTreeSet};
 

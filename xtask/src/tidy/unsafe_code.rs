@@ -7,7 +7,7 @@ use super::tree::{File, Finding, Tree};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Folders and files whose job needs it: memory, publishing, the C ABI of modules, the system calls of port types,
-/// and the allocator that counts.
+/// the allocator that counts, and the TAPs of the conformance tests.
 const ALLOWED: &[&str] = &[
     "crates/sync/",
     "crates/buf/",

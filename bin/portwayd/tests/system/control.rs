@@ -107,22 +107,12 @@ fn as_nobody() {
     eprintln!("{}", answer.map(|_| "let in".to_owned()).unwrap_or_else(|error| error.to_string()));
 }
 
-#[test]
-fn every_refusal_names_the_thing_and_the_remedy() {
-    let lab = Lab::new(2);
-    let daemon = lab.start(&lab.config(1));
-    lab.switch.sh("ip link add lb type bridge; ip link set p2 master lb");
-    let with_vlans = |vlans| port_add("br0", PortSpec { vlans, ..PortSpec::new("p9") });
-    let of_type = |port_type: &str| {
-        port_add("br0", PortSpec { port_type: port_type.to_owned(), ..PortSpec::new("p9") })
-    };
-    let flow = |flow: &str, actions: &str| Request::FlowAdd {
-        bridge: "br0".to_owned(),
-        flow: flow.to_owned(),
-        actions: actions.to_owned(),
-    };
+/// A request, and what is said to it.
+type Refusal = (Request, FailureKind, &'static str);
+
+fn refused_bridges() -> Vec<Refusal> {
     let name = |name: &str| name.to_owned();
-    let cases = [
+    vec![
         (bridge_add("br0"), FailureKind::Exists, "bridge \"br0\" exists"),
         (bridge_add("p1"), FailureKind::Exists, "\"p1\" is a port of bridge br0"),
         (bridge_add("lb"), FailureKind::Exists, "there is already a device \"lb\""),
@@ -136,6 +126,16 @@ fn every_refusal_names_the_thing_and_the_remedy() {
         ),
         (Request::BridgeDel { name: name("br1") }, FailureKind::NotFound, "there is no bridge \"br1\""),
         (Request::BridgeFdb { name: name("nope") }, FailureKind::NotFound, "there is no bridge \"nope\""),
+    ]
+}
+
+fn refused_ports() -> Vec<Refusal> {
+    let with_vlans = |vlans| port_add("br0", PortSpec { vlans, ..PortSpec::new("p9") });
+    let of_type = |port_type: &str| {
+        port_add("br0", PortSpec { port_type: port_type.to_owned(), ..PortSpec::new("p9") })
+    };
+    let name = |name: &str| name.to_owned();
+    vec![
         (port_add("brr0", PortSpec::new("p2")), FailureKind::NotFound, "there is no bridge \"brr0\""),
         (port_add("br0", PortSpec::new("p1")), FailureKind::Exists, "port \"p1\" is already in bridge br0"),
         (port_add("br0", PortSpec::new("br0")), FailureKind::Exists, "\"br0\" is a bridge"),
@@ -174,6 +174,17 @@ fn every_refusal_names_the_thing_and_the_remedy() {
             FailureKind::NotFound,
             "there is no port \"p0\"",
         ),
+    ]
+}
+
+fn refused_others() -> Vec<Refusal> {
+    let flow = |flow: &str, actions: &str| Request::FlowAdd {
+        bridge: "br0".to_owned(),
+        flow: flow.to_owned(),
+        actions: actions.to_owned(),
+    };
+    let name = |name: &str| name.to_owned();
+    vec![
         (flow("in_prt(1)", "2"), FailureKind::BadRequest, "flow: column 1"),
         (flow("in_port(1),eth()", "fly"), FailureKind::BadRequest, "actions: column 1"),
         (
@@ -183,12 +194,22 @@ fn every_refusal_names_the_thing_and_the_remedy() {
         ),
         (Request::ModuleUnload { module: name("netdev") }, FailureKind::Denied, "built in"),
         (Request::ModuleLoad { module: name("777") }, FailureKind::Unsupported, "777"),
-    ];
-    for (request, kind, message) in cases {
+    ]
+}
+
+#[test]
+fn every_refusal_names_the_thing_and_the_remedy() {
+    let lab = Lab::new(2);
+    let daemon = lab.start(&lab.config(1));
+    lab.switch.sh("ip link add lb type bridge; ip link set p2 master lb");
+    for (request, kind, message) in
+        refused_bridges().into_iter().chain(refused_ports()).chain(refused_others())
+    {
         let failure = daemon.refused(&request);
         assert!(failure.message.contains(message), "{request:?}: {failure}");
         assert_eq!(failure.kind, kind, "{request:?}: {failure}");
     }
+    let name = |name: &str| name.to_owned();
     let remedy = |request: &Request| daemon.refused(request).remedy.unwrap();
     assert_eq!(remedy(&Request::BridgeFdb { name: name("bro") }), "did you mean \"br0\"?");
     assert_eq!(remedy(&Request::PortDel { name: name("p11"), netns: None }), "did you mean \"p1\"?");
