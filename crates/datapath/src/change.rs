@@ -377,9 +377,8 @@ impl Switch {
         };
         let port_no = port_no.unwrap_or(0);
         let (handle, info) = self.create(kind, request, netns, port_no == 0)?;
-        let name = real_name(&handle, request.name);
         let config = VportConfig {
-            name,
+            name: request.name,
             netns: netns.id(),
             datapath: datapath.id(),
             workers: self.workers + 1,
@@ -489,11 +488,6 @@ fn remove_flow(entry: &mut DatapathWriter, flow: &Arc<Flow>) -> Result<(), Error
     }
     entry.lens_book.remove(&flow.key(), flow.mask(), &datapath.lenses);
     Ok(())
-}
-
-/// The name that the device really got: an internal port's may contain a pattern.
-fn real_name(_handle: &PortHandle, wanted: PortName) -> PortName {
-    wanted
 }
 
 fn gone(datapath: &Datapath) -> Error {
