@@ -13,6 +13,7 @@ mod control;
 mod daemon;
 mod lock;
 mod netlink;
+mod netlink_devices;
 mod notify;
 mod server;
 mod state;

@@ -10,13 +10,15 @@ use portway_datapath::Switch;
 use portway_netlink_server::{Handle, NetlinkServer};
 
 use crate::args::Args;
+use crate::netlink_devices;
 use crate::switching::Switching;
 
 /// The socket's name in the folder of sockets.
 const SOCKET_NAME: &str = "netlink.sock";
 
 /// Starts the thread, and has packets of datapaths that are no bridge's sent to it.
-pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Switching) -> Result<Handle> {
+pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<Handle> {
+    netlink_devices::start(switch, switching)?;
     let path = args.socket.clone().unwrap_or_else(|| args.socket_dir.join(SOCKET_NAME));
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let limits = Limits { cpus, ..Limits::default() };

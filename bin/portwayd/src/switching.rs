@@ -71,6 +71,11 @@ impl Switching {
         self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a bridge owns the datapath of that id.
+    pub(crate) fn is_bridge(&self, datapath: u32) -> bool {
+        self.lock().contains_key(&datapath)
+    }
+
     /// Handles misses until stopped.
     pub(crate) fn run(&self, waker: &Waker) {
         waker.is_me();

@@ -38,7 +38,10 @@ fn receiver(upcall: &Upcall) -> u32 {
         Reason::Action { userspace, .. } => userspace.pid,
         Reason::Miss => {
             let port = upcall.datapath.port(upcall.key.in_port).or_else(|| upcall.datapath.port(OVSP_LOCAL));
-            port.map_or(0, |port| port.upcall_pid(flow_hash(&upcall.key)))
+            // Without the feature a client knows of one port id only.
+            let several = options.user_features & OVS_DP_F_VPORT_PIDS != 0;
+            let hash = if several { flow_hash(&upcall.key) } else { 0 };
+            port.map_or(0, |port| port.upcall_pid(hash))
         }
     }
 }

@@ -2,28 +2,23 @@
 //! Who is at the other end: which namespace its requests act in, and whether it may change things there.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use portway_control::Peer;
 use portway_datapath::Netns;
-use portway_vport::NetnsId;
-use rustix::fs::{fstat, fstatfs};
 use rustix::net::UCred;
 
-/// NSFS_MAGIC of linux/magic.h.
-const NSFS: u64 = 0x6e73_6673;
 /// CAP_NET_ADMIN's bit.
 const NET_ADMIN: u64 = 1 << 12;
 
 /// The namespace behind a file descriptor that a client sent; `None`: it is no network namespace.
 fn netns(fd: OwnedFd) -> Option<Netns> {
-    let is_nsfs = fstatfs(&fd).is_ok_and(|stat| stat.f_type as u64 == NSFS);
-    let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    let is_net = link.to_str().is_some_and(|text| text.starts_with("net:["));
-    let id = NetnsId(fstat(&fd).ok()?.st_ino);
-    (is_nsfs && is_net).then(|| Netns::new(id, Some(Arc::new(fd))))
+    let kept = fd.try_clone().ok()?;
+    // Looks at the file system, and enters the namespace to see that it is one of the network.
+    let id = portway_netwatch::Netns::from_owned(fd).ok()?.id();
+    Some(Netns::new(id, Some(Arc::new(kept))))
 }
 
 fn inode(path: &str) -> Option<u64> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One scenario, in a process of its own: its namespaces, its daemon, its steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::compare::difference;
 use crate::daemon::Daemon;
-use crate::excuses::excuse;
+use crate::excuses::{Excuse, excuse};
 use crate::modules::counterpart;
 use crate::player::Player;
 
@@ -65,7 +65,7 @@ pub fn run(path: &Path, program: &Path) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let mut daemon = Daemon::start(program, folder.path())?;
     let mut player = Player::new(daemon.socket(), scenario, daemon.modules())?;
-    let mut judge = Judge { name: name.clone(), missing: BTreeSet::new() };
+    let mut judge = Judge { name: name.clone(), missing: BTreeSet::new(), unmade: BTreeMap::new() };
     let mut report =
         Report { area: scenario["area"].as_str().unwrap_or("?").into(), name, ..Report::default() };
     let unstable: Vec<u64> =
@@ -92,6 +92,8 @@ struct Judge {
     name: String,
     /// Devices that this host could not make.
     missing: BTreeSet<String>,
+    /// Ports that a later part of the project makes, with the excuse.
+    unmade: BTreeMap<String, Excuse>,
 }
 
 /// Whether steps of this kind are compared.
@@ -128,15 +130,20 @@ fn names(value: &Value, name: &str) -> bool {
 
 impl Judge {
     fn step(&mut self, place: usize, what: &Value, recorded: &Value, seen: Result<Value>) -> Outcome {
-        let mentioned =
-            self.missing.iter().find(|device| names(what, device) || names(recorded, device)).cloned();
-        let seen = match (seen, mentioned) {
-            (_, Some(device)) => return Outcome::HostCannot(device),
-            (Ok(seen), None) => seen,
-            (Err(error), None) => json!({"error": format!("{error:#}")}),
-        };
+        let seen = seen.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
+        let is_named = |device: &&String| [what, recorded, &seen].iter().any(|value| names(value, device));
+        if let Some(device) = self.missing.iter().find(is_named) {
+            return Outcome::HostCannot(device.clone());
+        }
+        if let Some((_, excuse)) = self.unmade.iter().find(|(port, _)| is_named(&port)) {
+            return Outcome::Excused(excuse.reason().into());
+        }
         if !is_compared(what) {
-            return self.set_up(what, recorded, &seen);
+            let outcome = self.set_up(what, recorded, &seen);
+            return match (outcome, excuse(&self.name, place, what, recorded)) {
+                (Outcome::Differs(_), Some(excuse)) => Outcome::Excused(excuse.reason().into()),
+                (outcome, _) => outcome,
+            };
         }
         let mut recorded = recorded.clone();
         if what["op"] == "modules" {
@@ -150,8 +157,20 @@ impl Judge {
         match (difference, excuse) {
             (None, None) => Outcome::Match,
             (Some(difference), None) => Outcome::Differs(difference),
-            (Some(_), Some(excuse)) => Outcome::Excused(excuse.reason().into()),
+            (Some(_), Some(excuse)) => {
+                self.note_unmade(what, &recorded, excuse);
+                Outcome::Excused(excuse.reason().into())
+            }
             (None, Some(excuse)) => Outcome::ExcusedInVain(excuse.reason().into()),
+        }
+    }
+
+    /// A port that an excused step did not make: later steps that name it are excused, too.
+    fn note_unmade(&mut self, what: &Value, recorded: &Value, excuse: Excuse) {
+        let makes = what["family"] == "ovs_vport" && what["cmd"] == "NEW" && recorded["errno"] == 0;
+        let name = what["attrs"].as_array().into_iter().flatten().find(|attr| attr[0] == "NAME");
+        if let (true, Some(name)) = (makes, name.and_then(|attr| attr[1].as_str())) {
+            self.unmade.insert(name.to_owned(), excuse);
         }
     }
 

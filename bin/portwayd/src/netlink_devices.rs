@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What becomes of the devices behind ports that netlink clients have added: a port whose device is deleted or moved to another
+//! namespace is detached, one whose device is renamed follows it. Bridges look after their own ports.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, select};
+use portway_datapath::{Datapath, Event, Switch};
+use portway_netwatch::{Change, Event as DeviceEvent, Netns, WatchHandle, Watcher};
+use portway_uapi::openvswitch::OVS_VPORT_TYPE_NETDEV;
+use portway_vport::{NetnsId, PortName, Vport};
+
+use crate::switching::Switching;
+
+struct Devices {
+    switch: Arc<Switch>,
+    switching: Arc<Switching>,
+    watch: WatchHandle,
+    /// Datapaths by namespace.
+    watched: HashMap<NetnsId, usize>,
+}
+
+/// Starts the threads that follow devices.
+pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<()> {
+    let (watcher, watch, devices) = Watcher::new().context("cannot follow network devices")?;
+    let changes = switch.subscribe();
+    let follow = Devices {
+        switch: Arc::clone(switch),
+        switching: Arc::clone(switching),
+        watch,
+        watched: HashMap::new(),
+    };
+    let run = move || {
+        if let Err(error) = watcher.run() {
+            tracing::error!("devices of netlink clients are no longer followed: {error}");
+        }
+    };
+    thread::Builder::new().name("nl-watch".to_owned()).spawn(run)?;
+    thread::Builder::new().name("nl-devices".to_owned()).spawn(move || follow.run(&changes, &devices))?;
+    Ok(())
+}
+
+impl Devices {
+    fn run(mut self, changes: &Receiver<Event>, devices: &Receiver<DeviceEvent>) {
+        loop {
+            select! {
+                recv(changes) -> change => match change {
+                    Ok(Event::DatapathAdded(datapath)) => self.watch(&datapath),
+                    Ok(Event::DatapathRemoved(datapath)) => self.unwatch(datapath.netns().id()),
+                    Ok(Event::PortAdded { .. } | Event::PortRemoved { .. } | Event::PortChanged { .. }) => {}
+                    Err(_) => return,
+                },
+                recv(devices) -> event => match event {
+                    Ok(event) => self.device(&event),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    fn watch(&mut self, datapath: &Datapath) {
+        let count = self.watched.entry(datapath.netns().id()).or_default();
+        *count += 1;
+        if *count > 1 {
+            return;
+        }
+        let netns = match datapath.netns().as_fd() {
+            Some(fd) => Netns::from_borrowed(fd),
+            None => Netns::current(),
+        };
+        if let Err(error) = netns.and_then(|netns| self.watch.watch(&netns)) {
+            tracing::error!(datapath = %datapath.name(), "its devices are not followed: {error}");
+        }
+    }
+
+    fn unwatch(&mut self, netns: NetnsId) {
+        let Some(count) = self.watched.get_mut(&netns) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.watched.remove(&netns);
+            self.watch.unwatch(netns);
+        }
+    }
+
+    /// The ports of that device that no bridge looks after.
+    fn ports(&self, netns: NetnsId, ifindex: u32) -> Vec<Arc<Vport>> {
+        let mut ports = self.switch.devices().list(Some(netns));
+        ports.retain(|port| port.ifindex() == ifindex && !self.switching.is_bridge(port.datapath()));
+        ports
+    }
+
+    fn device(&self, event: &DeviceEvent) {
+        let netns = event.netns;
+        match &event.what {
+            Change::Gone { ifindex, .. } | Change::MovedAway { ifindex, .. } => {
+                for port in self.ports(netns, *ifindex) {
+                    // An internal port lives on without its device, or with its device elsewhere.
+                    if port.port_type() == OVS_VPORT_TYPE_NETDEV {
+                        self.switch.port_detach(&port);
+                    }
+                }
+            }
+            Change::Renamed { ifindex, new_name, .. } => {
+                let Some(name) = PortName::new(new_name.as_bytes()) else { return };
+                for port in self.ports(netns, *ifindex) {
+                    if let Err(error) = self.switch.port_rename(&port, name) {
+                        tracing::warn!(port = %port.name(), "it keeps its name: {error}");
+                    }
+                }
+            }
+            Change::Mtu { ifindex, .. } | Change::Address { ifindex, .. } | Change::Link { ifindex, .. } => {
+                self.ports(netns, *ifindex).iter().for_each(|port| self.switch.port_refresh(port));
+            }
+            Change::Appeared(_) | Change::NamespaceGone => {}
+        }
+    }
+}
