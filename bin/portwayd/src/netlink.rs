@@ -18,12 +18,12 @@ const SOCKET_NAME: &str = "netlink.sock";
 
 /// Starts the thread, and has packets of datapaths that are no bridge's sent to it.
 pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<Handle> {
-    netlink_devices::start(switch, switching)?;
     let path = args.socket.clone().unwrap_or_else(|| args.socket_dir.join(SOCKET_NAME));
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let limits = Limits { cpus, ..Limits::default() };
     let mut server = NetlinkServer::bind(&path, Arc::clone(switch), limits).context("no netlink socket")?;
     let handle = server.handle();
+    netlink_devices::start(switch, switching, handle.clone())?;
     // Said once, before there are packets.
     let _ = switching.netlink.set(handle.clone());
     let run = move || {

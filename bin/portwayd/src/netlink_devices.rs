@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, select};
 use portway_datapath::{Datapath, Event, Switch};
+use portway_netlink_server::Handle;
 use portway_netwatch::{Change, Event as DeviceEvent, Netns, WatchHandle, Watcher};
 use portway_uapi::openvswitch::OVS_VPORT_TYPE_NETDEV;
 use portway_vport::{NetnsId, PortName, Vport};
@@ -19,18 +20,20 @@ struct Devices {
     switch: Arc<Switch>,
     switching: Arc<Switching>,
     watch: WatchHandle,
+    netlink: Handle,
     /// Datapaths by namespace.
     watched: HashMap<NetnsId, usize>,
 }
 
 /// Starts the threads that follow devices.
-pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<()> {
+pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>, netlink: Handle) -> Result<()> {
     let (watcher, watch, devices) = Watcher::new().context("cannot follow network devices")?;
     let changes = switch.subscribe();
     let follow = Devices {
         switch: Arc::clone(switch),
         switching: Arc::clone(switching),
         watch,
+        netlink,
         watched: HashMap::new(),
     };
     let run = move || {
@@ -46,6 +49,8 @@ pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<
 impl Devices {
     fn run(mut self, changes: &Receiver<Event>, devices: &Receiver<DeviceEvent>) {
         loop {
+            // Whatever changes by other ways than its own requests, the netlink server tells its clients of.
+            self.netlink.wake();
             select! {
                 recv(changes) -> change => match change {
                     Ok(Event::DatapathAdded(datapath)) => self.watch(&datapath),

@@ -28,7 +28,12 @@ pub(crate) fn encode_datapath(
             n_lost: stats.lost,
             n_flows: stats.flows as u64,
         },
-        megaflow_stats: ovs_dp_megaflow_stats { n_masks: stats.masks as u32, ..Default::default() },
+        megaflow_stats: ovs_dp_megaflow_stats {
+            n_mask_hit: stats.mask_hit,
+            n_masks: stats.masks as u32,
+            n_cache_hit: stats.cache_hit,
+            ..Default::default()
+        },
         user_features: options.user_features,
         masks_cache_size: options.masks_cache_size,
         per_cpu_pids: &options.per_cpu_pids[..options.per_cpu_pids.len().min(cpus)],
@@ -37,7 +42,12 @@ pub(crate) fn encode_datapath(
 }
 
 /// Writes a port's attributes.
-pub(crate) fn encode_vport(datapath: &Datapath, port: &Vport, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
+pub(crate) fn encode_vport(
+    datapath: &Datapath,
+    port: &Vport,
+    stats: ovs_vport_stats,
+    b: &mut AttrBuilder<'_>,
+) -> Result<(), Error> {
     let (name, pids) = (port.name(), port.upcall_pids());
     let mut options = Vec::new();
     let has_options = port.handle().get_options(&mut options).unwrap_or(false);
@@ -47,20 +57,21 @@ pub(crate) fn encode_vport(datapath: &Datapath, port: &Vport, b: &mut AttrBuilde
         name: name.as_bytes(),
         ifindex: port.ifindex(),
         netnsid: None,
-        stats: vport_stats(&port.stats()),
+        stats,
         upcall_pids: shown_pids(datapath, &pids),
         options: has_options.then_some(options.as_slice()),
     };
     reply.encode(b)
 }
 
-fn vport_stats(stats: &PortStats) -> ovs_vport_stats {
+pub(crate) fn vport_stats(stats: &PortStats) -> ovs_vport_stats {
     ovs_vport_stats {
         rx_packets: stats.rx_packets,
         tx_packets: stats.tx_packets,
         rx_bytes: stats.rx_bytes,
         tx_bytes: stats.tx_bytes,
-        rx_errors: stats.rx_errors,
+        // Ours are receive calls that failed, the kernel's are bad packets.
+        rx_errors: 0,
         tx_errors: stats.tx_errors,
         rx_dropped: stats.rx_dropped,
         tx_dropped: stats.tx_dropped,

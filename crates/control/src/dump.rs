@@ -17,6 +17,7 @@ use portway_uapi::openvswitch::*;
 use crate::call::{Call, Handled, MESSAGE_MAX};
 use crate::ctrl;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
+use crate::devices::{Devices, port_stats};
 use crate::flow::encode_flow;
 use crate::server::{ClientId, Server};
 
@@ -31,6 +32,12 @@ pub(crate) struct Dump {
     family: &'static Family,
     items: Items,
     next: usize,
+}
+
+/// What describing needs beside the thing itself.
+struct World<'a> {
+    cpus: usize,
+    devices: &'a mut dyn Devices,
 }
 
 #[derive(Debug)]
@@ -117,7 +124,7 @@ impl Dump {
     }
 
     /// Writes one item into `out`. `false`: it has gone meanwhile.
-    fn put(&self, out: &mut Datagram, port_id: u32, cpus: usize) -> Result<bool, Error> {
+    fn put(&self, out: &mut Datagram, port_id: u32, world: &mut World<'_>) -> Result<bool, Error> {
         let header = Header::reply_to(&self.request, port_id, self.family.id, NLM_F_MULTI);
         let next = self.next;
         let ovs = |out: &mut Datagram,
@@ -140,11 +147,12 @@ impl Dump {
                 if !datapath.is_alive() {
                     return Ok(false);
                 }
-                ovs(out, datapath, &|b| encode_datapath(datapath, cpus, b))?;
+                ovs(out, datapath, &|b| encode_datapath(datapath, world.cpus, b))?;
             }
             Items::Vports(datapath, ports) => {
                 let Some(port) = datapath.port(ports[next]) else { return Ok(false) };
-                ovs(out, datapath, &|b| encode_vport(datapath, &port, b))?;
+                let stats = port_stats(world.devices, datapath, &port);
+                ovs(out, datapath, &|b| encode_vport(datapath, &port, stats, b))?;
             }
             Items::Flows(datapath, flows, ufid_flags) => {
                 ovs(out, datapath, &|b| encode_flow(datapath, &flows[next], *ufid_flags, b))?;
@@ -154,16 +162,16 @@ impl Dump {
     }
 
     /// The next datagram, and whether it was the last.
-    fn datagram(&mut self, port_id: u32, cpus: usize) -> (Datagram, bool) {
+    fn datagram(&mut self, port_id: u32, world: &mut World<'_>) -> (Datagram, bool) {
         let mut out = Datagram::new(DATAGRAM_BYTES);
         while self.next < self.items.len() {
-            match self.put(&mut out, port_id, cpus) {
+            match self.put(&mut out, port_id, world) {
                 Ok(_) => self.next += 1,
                 Err(_) if !out.is_empty() => return (out, false),
                 Err(_) => {
                     // Too long for a datagram of the usual size: one of its own.
                     out = Datagram::new(MESSAGE_MAX);
-                    let put = self.put(&mut out, port_id, cpus);
+                    let put = self.put(&mut out, port_id, world);
                     self.next += 1;
                     if put.is_ok_and(|put| put) {
                         return (out, false);
@@ -180,10 +188,10 @@ impl Dump {
 impl Server {
     /// Queues the next part of a client's dump, if it has one.
     pub(crate) fn continue_dump(&mut self, id: ClientId) {
-        let cpus = self.limits.cpus;
+        let mut world = World { cpus: self.limits.cpus, devices: &mut *self.devices };
         let Some(client) = self.clients.get_mut(&id) else { return };
         let Some(dump) = &mut client.dump else { return };
-        let (datagram, last) = dump.datagram(client.port_id, cpus);
+        let (datagram, last) = dump.datagram(client.port_id, &mut world);
         if last {
             client.dump = None;
         }

@@ -15,6 +15,7 @@ mod ct_limit;
 mod ctrl;
 mod datapath;
 mod describe;
+mod devices;
 mod dispatch;
 mod dump;
 mod errno;
@@ -28,4 +29,5 @@ mod upcall;
 mod vport;
 
 pub use client::{Delivery, Limits, Peer};
+pub use devices::{Devices, NoDevices};
 pub use server::{ClientId, ConnectError, Server};

@@ -10,6 +10,7 @@ use portway_vport::NetnsId;
 use crate::call::MESSAGE_MAX;
 use crate::client::Client;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
+use crate::devices::port_stats;
 use crate::server::{ClientId, Server};
 
 impl Server {
@@ -51,8 +52,9 @@ impl Server {
                 });
             }
             Event::PortAdded { datapath, port } => {
+                let stats = port_stats(&mut *self.devices, datapath, port);
                 self.announce(&family::VPORT, OVS_VPORT_CMD_NEW, datapath, dp_ifindex(datapath), |b| {
-                    encode_vport(datapath, port, b)
+                    encode_vport(datapath, port, stats, b)
                 });
             }
             Event::PortRemoved { datapath, last, .. } => {

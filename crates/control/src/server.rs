@@ -11,6 +11,7 @@ use portway_vport::NetnsId;
 
 use crate::client::{Client, Delivery, Limits, Peer};
 use crate::ct_limit::ZoneLimits;
+use crate::devices::Devices;
 
 /// Names a client; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +40,7 @@ pub struct Server {
     next_client: u64,
     next_port_id: u32,
     pub(crate) limits: Limits,
+    pub(crate) devices: Box<dyn Devices>,
     pub(crate) zone_limits: ZoneLimits,
     /// Clients with something new in their queues.
     ready: BTreeSet<ClientId>,
@@ -46,7 +48,7 @@ pub struct Server {
 
 impl Server {
     /// A server for a switch.
-    pub fn new(switch: Arc<Switch>, limits: Limits) -> Self {
+    pub fn new(switch: Arc<Switch>, limits: Limits, devices: Box<dyn Devices>) -> Self {
         let events = switch.subscribe();
         Self {
             switch,
@@ -56,6 +58,7 @@ impl Server {
             next_client: 1,
             next_port_id: FIRST_PORT_ID,
             limits,
+            devices,
             zone_limits: ZoneLimits::default(),
             ready: BTreeSet::new(),
         }

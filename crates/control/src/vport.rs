@@ -13,6 +13,7 @@ use portway_vport::{PortName, Vport};
 use crate::call::{Call, Handled};
 use crate::datapath::port_ids;
 use crate::describe::{dp_ifindex, encode_vport};
+use crate::devices::port_stats;
 use crate::errno::errno_of;
 use crate::names::make_named;
 
@@ -51,8 +52,9 @@ impl Call<'_> {
         ports.any(|port| port.ifindex() == ifindex)
     }
 
-    fn vport_message(&self, cmd: u8, datapath: &Datapath, port: &Vport) -> Result<Vec<u8>, Refusal> {
-        self.encode(cmd, dp_ifindex(datapath), |b| encode_vport(datapath, port, b))
+    fn vport_message(&mut self, cmd: u8, datapath: &Datapath, port: &Vport) -> Result<Vec<u8>, Refusal> {
+        let stats = port_stats(&mut *self.server.devices, datapath, port);
+        self.encode(cmd, dp_ifindex(datapath), |b| encode_vport(datapath, port, stats, b))
     }
 
     /// A port's upcall port ids: not more than there are CPUs.

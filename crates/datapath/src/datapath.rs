@@ -19,6 +19,8 @@ use crate::upcall::Upcall;
 pub(crate) const DP_HIT: usize = 0;
 pub(crate) const DP_MISSED: usize = 1;
 pub(crate) const DP_LOST: usize = 2;
+pub(crate) const DP_MASK_HIT: usize = 3;
+pub(crate) const DP_CACHE_HIT: usize = 4;
 
 /// Highest number of ports of a datapath, port 0 included (DP_MAX_PORTS of the kernel): numbers are below it.
 pub(crate) const PORTS_MAX: usize = 65_535;
@@ -38,6 +40,10 @@ pub struct DatapathStats {
     pub flows: usize,
     /// Distinct masks.
     pub masks: usize,
+    /// Masks that look-ups would have tried one after the other; one for a look-up that a cache answered.
+    pub mask_hit: u64,
+    /// Look-ups that a cache answered.
+    pub cache_hit: u64,
 }
 
 /// What a client may set on a datapath (OVS_DP_ATTR_*).
@@ -59,9 +65,11 @@ pub struct Datapath {
     pub(crate) ports: Slots<Arc<Vport>>,
     pub(crate) lenses: Lenses,
     pub(crate) flows: Classifier<Flow>,
-    pub(crate) counters: Counters<3>,
+    pub(crate) counters: Counters<5>,
     drops: Counters<REASONS>,
     options: Snapshot<Arc<DatapathOptions>>,
+    /// A client has set the masks cache to no entries: then none of its hits are counted.
+    pub(crate) counts_cache: AtomicBool,
     pub(crate) upcalls: Arc<FairQueue<Upcall>>,
     domain: Domain,
     /// The local port's name when the datapath was made: for messages once the port has gone.
@@ -81,6 +89,7 @@ impl Datapath {
             flows: Classifier::new(domain, switch.seed, limits.flows, limits.masks),
             counters: Counters::new(lanes),
             drops: Counters::new(lanes),
+            counts_cache: AtomicBool::new(request.options.masks_cache_size != 0),
             options: Snapshot::new(domain, Arc::new(request.options.clone())),
             upcalls: Arc::clone(&switch.upcalls),
             domain: domain.clone(),
@@ -158,13 +167,15 @@ impl Datapath {
     }
 
     pub(crate) fn set_options(&self, options: DatapathOptions) {
+        self.counts_cache.store(options.masks_cache_size != 0, Ordering::Relaxed);
         self.options.publish(Arc::new(options));
     }
 
     /// Counts, exact once traffic stops.
     pub fn stats(&self) -> DatapathStats {
-        let [hit, missed, lost] = self.counters.sum();
-        DatapathStats { hit, missed, lost, flows: self.flows.len(), masks: self.flows.mask_count() }
+        let [hit, missed, lost, mask_hit, cache_hit] = self.counters.sum();
+        let (flows, masks) = (self.flows.len(), self.flows.mask_count());
+        DatapathStats { hit, missed, lost, flows, masks, mask_hit, cache_hit }
     }
 
     /// How many packets died, by reason.

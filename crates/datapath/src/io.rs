@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use portway_actions::{
     Effect, Effects, Environment, Program, complete_checksum, execute, leaves_as_fragments, segment,
@@ -12,7 +13,7 @@ use portway_flow::{Action, FlowKey, Frag, Lens, Userspace, extract};
 use portway_sync::Guard;
 use portway_vport::{Errno, Vport};
 
-use crate::datapath::{DP_HIT, DP_LOST, DP_MISSED, Datapath};
+use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath};
 use crate::services::Services;
 use crate::upcall::{Reason, Upcall};
 
@@ -55,6 +56,8 @@ pub(crate) struct Io {
     pub(crate) services: Services,
     hits: u64,
     missed: u64,
+    mask_hits: u64,
+    cache_hits: u64,
     lost: u64,
 }
 
@@ -74,6 +77,8 @@ impl Io {
             services: Services::new(seed),
             hits: 0,
             missed: 0,
+            mask_hits: 0,
+            cache_hits: 0,
             lost: 0,
         }
     }
@@ -86,6 +91,18 @@ impl Io {
     #[inline]
     pub(crate) fn count_hits(&mut self, packets: u64) {
         self.hits += packets;
+    }
+
+    /// Counts look-ups that a cache answered.
+    #[inline]
+    pub(crate) fn count_cached(&mut self, packets: u64) {
+        self.mask_hits += packets;
+        self.cache_hits += packets;
+    }
+
+    /// Counts a look-up that tried so many masks.
+    pub(crate) fn count_search(&mut self, masks: usize) {
+        self.mask_hits += masks as u64;
     }
 
     /// Queues a packet for a port.
@@ -140,6 +157,15 @@ impl Io {
         let counters = site.datapath.counters.worker(self.worker);
         if self.hits != 0 {
             counters.add(DP_HIT, std::mem::take(&mut self.hits));
+        }
+        if self.mask_hits != 0 {
+            counters.add(DP_MASK_HIT, std::mem::take(&mut self.mask_hits));
+        }
+        if self.cache_hits != 0 {
+            let counted =
+                if site.datapath.counts_cache.load(Ordering::Relaxed) { self.cache_hits } else { 0 };
+            counters.add(DP_CACHE_HIT, counted);
+            self.cache_hits = 0;
         }
         if self.missed != 0 {
             counters.add(DP_MISSED, std::mem::take(&mut self.missed));

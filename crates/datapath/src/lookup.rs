@@ -120,7 +120,7 @@ impl Caches {
     }
 
     /// The flow of a key: from the cache, else from the classifier, remembered for the next time. With `window`, the packet's
-    /// masked header, it is remembered under that.
+    /// masked header, it is remembered under that. The second of the result says whether it was cached.
     ///
     /// A flow that was added this instant may have a mask that reaches beyond this batch's lens. It is right for this packet, but not
     /// for every packet that the lens cannot tell from it, so it is not remembered.
@@ -131,10 +131,10 @@ impl Caches {
         key: &FlowKey,
         window: Option<&WindowKey>,
         guard: &'a Guard<'_>,
-    ) -> Option<&'a Flow> {
+    ) -> Option<(&'a Flow, bool)> {
         let hash = if window.is_none() { self.keys.hash(lens, key) } else { 0 };
         if window.is_none() && self.keys.find(lens, key, hash).is_some() {
-            return self.keys.find(lens, key, hash).map(|flow| &**flow);
+            return self.keys.find(lens, key, hash).map(|flow| (&**flow, true));
         }
         let flow = datapath.flows.lookup(key, guard)?;
         if flow.mask().is_subset_of(lens.union()) {
@@ -143,6 +143,6 @@ impl Caches {
                 None => self.keys.insert(lens, key, hash, flow.clone()),
             }
         }
-        Some(flow)
+        Some((flow, false))
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use portway_buf::{Batch, DropReason, Packet};
-use portway_flow::extract;
+use portway_flow::{Classified, extract};
 
 use crate::flow::Flow;
 use crate::io::{Io, Site};
@@ -45,7 +45,10 @@ fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, b
                     _ => caches.find_window(site.lens, key),
                 };
                 match flow {
-                    Some(flow) => hit(io, site, flow, run, packets),
+                    Some(flow) => {
+                        io.count_cached(run.packets as u64);
+                        hit(io, site, flow, run, packets);
+                    }
                     None => first_look(caches, io, site, run, packets),
                 }
             }
@@ -72,7 +75,10 @@ fn first_look(
     }
     let By::Window(key) = &run.by else { return };
     match caches.find_window(site.lens, key) {
-        Some(flow) => hit(io, site, flow, &rest, packets),
+        Some(flow) => {
+            io.count_cached(rest.packets as u64);
+            hit(io, site, flow, &rest, packets);
+        }
         None => packets.for_each(|packet| look_up(caches, io, site, run, packet)),
     }
 }
@@ -101,9 +107,19 @@ fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: &Run, mut pac
         Err(reason) => return io.drop_packet(packet, reason),
     };
     let window = if let By::Window(key) = &run.by { Some(key) } else { None };
-    let Some(flow) = caches.find_key(site.datapath, site.lens, &key, window, site.guard) else {
-        return io.miss(site, packet, key);
+    let found = caches.find_key(site.datapath, site.lens, &key, window, site.guard);
+    let (flow, from_cache) = match found {
+        Some(found) => found,
+        None => {
+            io.count_search(site.datapath.flows.masks_tried(None, site.guard));
+            return io.miss(site, packet, key);
+        }
     };
+    if from_cache {
+        io.count_cached(1);
+    } else {
+        io.count_search(site.datapath.flows.masks_tried(Some(flow.order()), site.guard));
+    }
     let tcp_flags = key.tcp_flags.get();
     let one = Run { by: By::Key, packets: 1, bytes: packet.len() as u64, tcp_flags, place: None };
     hit(io, site, flow, &one, std::iter::once(packet));

@@ -84,6 +84,8 @@ pub struct Classifier<F: Classified> {
     flows_max: usize,
     masks_max: usize,
     subtables: Snapshot<Vec<Arc<Subtable<F>>>>,
+    /// The orders of all masks, ascending.
+    orders: Snapshot<Vec<u64>>,
     writer: Mutex<Writer<F>>,
 }
 
@@ -96,6 +98,7 @@ impl<F: Classified> Classifier<F> {
             flows_max,
             masks_max,
             subtables: Snapshot::new(domain, Vec::new()),
+            orders: Snapshot::new(domain, Vec::new()),
             writer: Mutex::new(Writer { masks: HashMap::new(), next_order: 0, flows: 0 }),
         }
     }
@@ -159,6 +162,9 @@ impl<F: Classified> Classifier<F> {
         }
         self.publish_if_new(&home, &guard);
         writer.flows += 1;
+        if order >= writer.next_order {
+            self.orders.update(|orders| [orders.as_slice(), &[order]].concat());
+        }
         writer.next_order = writer.next_order.max(order + 1);
         let info =
             writer.masks.entry(shared).or_insert_with(|| MaskInfo { order, flows: 0, homes: Vec::new() });
@@ -183,6 +189,8 @@ impl<F: Classified> Classifier<F> {
         info.flows -= 1;
         if info.flows == 0 {
             writer.masks.remove(flow.mask());
+            let gone = flow.order();
+            self.orders.update(|orders| orders.iter().copied().filter(|order| *order != gone).collect());
         }
         writer.flows -= 1;
         let guard = self.domain.pin();
@@ -217,6 +225,13 @@ impl<F: Classified> Classifier<F> {
     /// Number of distinct masks.
     pub fn mask_count(&self) -> usize {
         self.writer().masks.len()
+    }
+
+    /// How many masks a search in the order of their arrival would try before it came to the one of this order, that one included;
+    /// `None`: all of them.
+    pub fn masks_tried(&self, order: Option<u64>, guard: &Guard<'_>) -> usize {
+        let orders = self.orders.load(guard);
+        order.map_or(orders.len(), |order| orders.partition_point(|known| *known <= order))
     }
 
     /// Number of tables that a look-up probes at most.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod devices;
 mod error;
 mod peer;
 mod serve;

@@ -21,6 +21,7 @@ use rustix::net::{
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::connection::{Came, Connection, answer, receive, receive_hello};
+use crate::devices::LinkCounters;
 use crate::error::{Error, io_error};
 use crate::peer;
 
@@ -100,7 +101,7 @@ impl NetlinkServer {
         let (sender, upcalls) = bounded(UPCALLS);
         let handle = Handle { upcalls: sender, wake: Arc::new(wake), stop: Arc::new(AtomicBool::new(false)) };
         Ok(Self {
-            server: Server::new(switch, limits),
+            server: Server::new(switch, limits, Box::<LinkCounters>::default()),
             path: path.to_owned(),
             epoll,
             listener,

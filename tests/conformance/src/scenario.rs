@@ -26,8 +26,6 @@ pub enum Outcome {
     Differs(String),
     /// Not the same, and on the list of excuses.
     Excused(String),
-    /// On the list of excuses, and the same nevertheless.
-    ExcusedInVain(String),
     /// This host cannot make what the step needs.
     HostCannot(String),
 }
@@ -132,8 +130,11 @@ impl Judge {
     fn step(&mut self, place: usize, what: &Value, recorded: &Value, seen: Result<Value>) -> Outcome {
         let seen = seen.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
         let is_named = |device: &&String| [what, recorded, &seen].iter().any(|value| names(value, device));
-        if let Some(device) = self.missing.iter().find(is_named) {
-            return Outcome::HostCannot(device.clone());
+        if let Some(device) = self.missing.iter().find(is_named).cloned() {
+            if what["op"] == "ip" {
+                self.missing.extend(made_by(what["args"].as_str().unwrap_or_default()));
+            }
+            return Outcome::HostCannot(device);
         }
         if let Some((_, excuse)) = self.unmade.iter().find(|(port, _)| is_named(&port)) {
             return Outcome::Excused(excuse.reason().into());
@@ -155,13 +156,12 @@ impl Judge {
         };
         let excuse = excuse(&self.name, place, what, &recorded);
         match (difference, excuse) {
-            (None, None) => Outcome::Match,
+            (None, _) => Outcome::Match,
             (Some(difference), None) => Outcome::Differs(difference),
             (Some(_), Some(excuse)) => {
                 self.note_unmade(what, &recorded, excuse);
                 Outcome::Excused(excuse.reason().into())
             }
-            (None, Some(excuse)) => Outcome::ExcusedInVain(excuse.reason().into()),
         }
     }
 

@@ -108,7 +108,6 @@ struct Tally {
     matched: usize,
     in_scope: usize,
     excused: usize,
-    excused_in_vain: usize,
     host_cannot: usize,
 }
 
@@ -122,7 +121,6 @@ impl Tally {
         self.matched += matched;
         self.in_scope += matched + differs;
         self.excused += count(|step| matches!(step, Outcome::Excused(_)));
-        self.excused_in_vain += count(|step| matches!(step, Outcome::ExcusedInVain(_)));
         self.host_cannot += count(|step| matches!(step, Outcome::HostCannot(_)));
     }
 }
@@ -144,7 +142,7 @@ pub fn summary(reports: &[Report], verbose: bool) -> (String, bool) {
                 }
                 Outcome::Excused(reason) => *reasons.entry(reason).or_default() += 1,
                 Outcome::HostCannot(what) => *host.entry(what).or_default() += 1,
-                Outcome::SetUp | Outcome::Match | Outcome::ExcusedInVain(_) => {}
+                Outcome::SetUp | Outcome::Match => {}
             }
         }
         if verbose && !report.log.is_empty() {
@@ -153,16 +151,16 @@ pub fn summary(reports: &[Report], verbose: bool) -> (String, bool) {
     }
     let _ = writeln!(
         text,
-        "\n{:<10} {:>9} {:>15} {:>8} {:>18} {:>12}",
-        "area", "scenarios", "steps matched", "excused", "excused in vain", "host cannot"
+        "\n{:<10} {:>9} {:>15} {:>8} {:>12}",
+        "area", "scenarios", "steps matched", "excused", "host cannot"
     );
     for (area, tally) in &areas {
         let (scenarios, steps) = (
             format!("{}/{}", tally.scenarios_matched, tally.scenarios),
             format!("{}/{}", tally.matched, tally.in_scope),
         );
-        let (excused, vain, host) = (tally.excused, tally.excused_in_vain, tally.host_cannot);
-        let _ = writeln!(text, "{area:<10} {scenarios:>9} {steps:>15} {excused:>8} {vain:>18} {host:>12}");
+        let (excused, host) = (tally.excused, tally.host_cannot);
+        let _ = writeln!(text, "{area:<10} {scenarios:>9} {steps:>15} {excused:>8} {host:>12}");
     }
     for (reason, count) in &reasons {
         let _ = writeln!(text, "excused, {count} steps: {reason}");
