@@ -36,7 +36,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return inside(options);
     }
     // Building may need the registry, which is out of reach inside. A failure is met again there, and counted.
-    for mut build in [workspace_tests(options), loom_tests(options)] {
+    let workspace = cargo(["test", "--workspace", "--all-targets"]);
+    for mut build in [workspace, loom_tests(options)] {
         let _ = process::run(build.arg("--no-run"));
     }
     let mut arguments = vec!["test-inside".to_owned()];
