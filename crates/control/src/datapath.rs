@@ -35,8 +35,8 @@ fn find(call: &Call<'_>, request: &DatapathRequest<'_>) -> Result<Arc<Datapath>,
     call.server.switch.datapath_named(call.netns.id(), &name).ok_or(Errno::ENODEV)
 }
 
-/// What the request makes of a datapath's options. What it does not mention falls back: the features to none, and
-/// with them the port ids by CPU.
+/// What the request makes of a datapath's options. What it does not mention falls back: the features to none. The
+/// port ids by CPU stay, though they count only with their feature: each client that opens a datapath sets the features anew.
 fn options(before: &DatapathOptions, request: &DatapathRequest<'_>) -> Result<DatapathOptions, Errno> {
     let user_features = request.user_features.unwrap_or(0);
     if user_features & !FEATURES != 0 {
@@ -49,7 +49,7 @@ fn options(before: &DatapathOptions, request: &DatapathRequest<'_>) -> Result<Da
     let per_cpu = user_features & OVS_DP_F_DISPATCH_UPCALL_PER_CPU != 0;
     let per_cpu_pids = match request.per_cpu_pids {
         Some(pids) if per_cpu => port_ids(pids)?,
-        _ => Vec::new(),
+        _ => before.per_cpu_pids.clone(),
     };
     Ok(DatapathOptions { user_features, masks_cache_size, per_cpu_pids })
 }

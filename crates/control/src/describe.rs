@@ -20,6 +20,7 @@ pub(crate) fn encode_datapath(
     b: &mut AttrBuilder<'_>,
 ) -> Result<(), Error> {
     let (name, options, stats) = (datapath.name(), datapath.options(), datapath.stats());
+    let per_cpu = options.user_features & OVS_DP_F_DISPATCH_UPCALL_PER_CPU != 0;
     let reply = DatapathReply {
         name: name.as_bytes(),
         stats: ovs_dp_stats {
@@ -36,7 +37,7 @@ pub(crate) fn encode_datapath(
         },
         user_features: options.user_features,
         masks_cache_size: options.masks_cache_size,
-        per_cpu_pids: &options.per_cpu_pids[..options.per_cpu_pids.len().min(cpus)],
+        per_cpu_pids: &options.per_cpu_pids[..if per_cpu { options.per_cpu_pids.len().min(cpus) } else { 0 }],
     };
     reply.encode(b)
 }
