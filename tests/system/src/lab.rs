@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A laboratory: hosts around a switch, each in a network namespace of its own, and portwayd in the switch's. All goes with the
+//! values, also when a test fails.
+
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::run::{Background, Said, background, run, said, within};
+
+/// A named network namespace.
+#[derive(Debug)]
+pub struct Netns(String);
+
+impl Netns {
+    fn new(what: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("pws{}-{}-{what}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        run(Command::new("ip").args(["netns", "add", &name]));
+        let netns = Self(name);
+        netns.sh("ip link set lo up; sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+        netns
+    }
+
+    /// A command inside.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0]).arg(program);
+        command
+    }
+
+    /// Runs a shell line inside that must succeed; its output.
+    pub fn sh(&self, line: &str) -> String {
+        run(self.command("sh").args(["-ec", line]))
+    }
+
+    /// Whether an address answers at least one of three pings.
+    pub fn reaches(&self, address: &str) -> bool {
+        said(self.command("ping").args(["-q", "-c", "3", "-i", "0.2", "-W", "1", address])).ok
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).output();
+    }
+}
+
+/// Hosts around a switch, and the daemon.
+#[derive(Debug)]
+pub struct Lab {
+    // Dropped in this order: the daemon before its namespace and its folder.
+    daemon: Option<Background>,
+    /// Where the switch is.
+    pub switch: Netns,
+    /// The hosts, with addresses 10.1.0.1 and up on `e0`; the cable's other end is `p1` and up.
+    pub hosts: Vec<Netns>,
+    folder: tempfile::TempDir,
+}
+
+/// The folder of the programs, built.
+fn programs() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        // This test is target/<profile>/deps/<name>.
+        let own = env::current_exe().expect("a test knows its file");
+        let folder = own.ancestors().nth(2).expect("a target folder").to_owned();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "-q", "-p", "portwayd", "-p", "portway", "-p", "portway-preload"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        run(build.env("CARGO_TARGET_DIR", folder.parent().expect("a target folder")));
+        folder
+    })
+}
+
+impl Lab {
+    /// Hosts, and a daemon.
+    pub fn new(hosts: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut lab = Self { daemon: None, switch: Netns::new("sw"), hosts: Vec::new(), folder };
+        for number in 1..=hosts {
+            let host = Netns::new(&format!("h{number}"));
+            lab.switch.sh(&format!(
+                "ip link add p{number} type veth peer name e0 netns {}; ip link set p{number} up",
+                host.0
+            ));
+            host.sh(&format!(
+                "ip link set e0 address 02:00:00:00:00:{number:02x} up; ip addr add 10.1.0.{number}/24 dev e0"
+            ));
+            lab.hosts.push(host);
+        }
+        lab.start_daemon();
+        lab
+    }
+
+    /// A file of this laboratory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts the daemon.
+    pub fn start_daemon(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("portwayd.log")).expect("a log");
+        let mut command = self.switch.command(programs().join("portwayd"));
+        command.args(["--config", "/dev/null", "--workers", "2"]);
+        command.arg("--socket-dir").arg(self.path("run")).arg("--state-dir").arg(self.path("state"));
+        self.daemon = Some(background(command.stderr(log)));
+        within("the daemon listens", || self.path("run/netlink.sock").exists());
+    }
+
+    /// Ends the daemon in good order.
+    pub fn stop_daemon(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        run(Command::new("kill").arg(daemon.0.id().to_string()));
+        within("the daemon ends", || daemon.0.try_wait().is_ok_and(|status| status.is_some()));
+    }
+
+    /// Process id of the daemon.
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").0.id()
+    }
+
+    /// What the daemon has logged.
+    pub fn daemon_log(&self) -> String {
+        std::fs::read_to_string(self.path("portwayd.log")).unwrap_or_default()
+    }
+
+    /// A command under `portway wrap`.
+    pub fn wrapped(&self, program: &str) -> Command {
+        let mut command = self.switch.command(programs().join("portway"));
+        command.env_remove("PORTWAY_SOCKET").arg("--socket").arg(self.path("run/portwayd.sock"));
+        command.args(["wrap", "--", program]);
+        command
+    }
+
+    /// Runs `ovs-dpctl` with arguments separated by spaces.
+    pub fn try_dpctl(&self, arguments: &str) -> Said {
+        said(self.wrapped("ovs-dpctl").args(arguments.split(' ')))
+    }
+
+    /// As [`Lab::try_dpctl`]; it must succeed without a warning. Its output.
+    pub fn dpctl(&self, arguments: &str) -> String {
+        let said = self.try_dpctl(arguments);
+        assert!(
+            said.ok && !said.err.contains("|WARN|"),
+            "ovs-dpctl {arguments}: {said:?}\n{}",
+            self.daemon_log()
+        );
+        said.out
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}", self.daemon_log());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What system tests need: hosts in namespaces of their own, portwayd, stock Open vSwitch programs on it. The tests are in `tests/`.
+#![forbid(unsafe_code)]
+
+mod lab;
+mod ovs;
+mod run;
+
+pub use lab::{Lab, Netns};
+pub use ovs::Ovs;
+pub use run::{Said, background, said, within};

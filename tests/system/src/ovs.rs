@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Stock `ovsdb-server` and `ovs-vswitchd` in a laboratory.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::Lab;
+use crate::run::{Background, background, run, within};
+
+/// The two daemons; they end with this value.
+#[derive(Debug)]
+pub struct Ovs {
+    vswitchd: Option<Background>,
+    _database: Background,
+    folder: PathBuf,
+}
+
+impl Ovs {
+    /// Starts both.
+    pub fn new(lab: &Lab) -> Self {
+        let folder = lab.path("ovs");
+        std::fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("conf.db");
+        run(Command::new("ovsdb-tool")
+            .arg("create")
+            .arg(&file)
+            .arg("/usr/share/openvswitch/vswitch.ovsschema"));
+        let mut command = lab.switch.command("ovsdb-server");
+        command.arg(&file).arg(format!("--remote=punix:{}", folder.join("db.sock").display()));
+        command.arg(format!("--unixctl={}", folder.join("db.ctl").display())).arg("-vconsole:off");
+        let database = background(&mut command);
+        within("the database listens", || folder.join("db.sock").exists());
+        let mut ovs = Self { vswitchd: None, _database: database, folder };
+        ovs.vsctl("--no-wait init");
+        ovs.start(lab);
+        ovs
+    }
+
+    /// Starts `ovs-vswitchd`.
+    pub fn start(&mut self, lab: &Lab) {
+        let mut command = lab.wrapped("ovs-vswitchd");
+        command
+            .env("OVS_RUNDIR", &self.folder)
+            .arg(format!("unix:{}", self.folder.join("db.sock").display()));
+        command.arg(format!("--unixctl={}", self.folder.join("vs.ctl").display())).arg("-vconsole:off");
+        command.arg(format!("--log-file={}", self.folder.join("vs.log").display()));
+        self.vswitchd = Some(background(&mut command));
+        within("ovs-vswitchd answers", || {
+            let mut command = Command::new("ovs-appctl");
+            command.arg("-t").arg(self.folder.join("vs.ctl")).arg("version");
+            crate::said(&mut command).ok
+        });
+    }
+
+    /// Kills `ovs-vswitchd`, which cannot do anything about it.
+    pub fn kill(&mut self) {
+        self.vswitchd = None;
+        let _ = std::fs::remove_file(self.folder.join("vs.ctl"));
+    }
+
+    /// `ovs-vsctl` with arguments separated by spaces.
+    pub fn vsctl(&self, arguments: &str) -> String {
+        let mut command = Command::new("ovs-vsctl");
+        command.args(["-t", "10"]).arg(format!("--db=unix:{}", self.folder.join("db.sock").display()));
+        run(command.args(arguments.split(' ')))
+    }
+
+    /// `ovs-ofctl COMMAND BRIDGE ...`.
+    pub fn ofctl(&self, command: &str, bridge: &str, arguments: &[&str]) -> String {
+        let bridge = format!("unix:{}", self.folder.join(format!("{bridge}.mgmt")).display());
+        run(Command::new("ovs-ofctl").args([command, &bridge]).args(arguments))
+    }
+
+    /// `ovs-appctl` to `ovs-vswitchd`, with arguments separated by spaces.
+    pub fn appctl(&self, arguments: &str) -> String {
+        run(Command::new("ovs-appctl").arg("-t").arg(self.folder.join("vs.ctl")).args(arguments.split(' ')))
+    }
+
+    /// Lines of the log of level WARN and above.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.join("vs.log")).unwrap_or_default();
+        let bad = |line: &&str| ["|WARN|", "|ERR|", "|EMER|"].iter().any(|level| line.contains(level));
+        log.lines().filter(bad).map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Running programs.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a program said, and whether it succeeded.
+#[derive(Debug)]
+pub struct Said {
+    /// The standard output.
+    pub out: String,
+    /// The standard error.
+    pub err: String,
+    /// Whether it succeeded.
+    pub ok: bool,
+}
+
+/// Runs a program to its end.
+pub fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Said {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        ok: output.status.success(),
+    }
+}
+
+/// Runs a program that must succeed; its standard output.
+pub(crate) fn run(command: &mut Command) -> String {
+    let said = said(command);
+    assert!(said.ok, "{command:?}: {}{}", said.out, said.err);
+    said.out
+}
+
+/// Starts a program that goes on; it is ended with the returned value.
+pub fn background(command: &mut Command) -> Background {
+    command.stdin(Stdio::null());
+    Background(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+}
+
+/// A program that goes on until this is dropped.
+#[derive(Debug)]
+pub struct Background(pub(crate) Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until something holds; panics with `what` if it does not within ten seconds.
+pub fn within(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

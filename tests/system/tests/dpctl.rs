@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `ovs-dpctl`, unmodified, programs the datapath by hand.
+#![forbid(unsafe_code)]
+
+use portway_system::Lab;
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn datapaths_and_ports() {
+    let lab = Lab::new(2);
+    assert_eq!(lab.dpctl("dump-dps"), "");
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1 p2,port_no=7");
+    lab.dpctl("add-if dp0 int1,type=internal");
+    assert_eq!(lab.dpctl("dump-dps"), "system@dp0\n");
+    let show = lab.dpctl("show");
+    for line in [
+        "port 0: dp0 (internal)",
+        "port 1: p1",
+        "port 2: int1 (internal)",
+        "port 7: p2",
+        "masks-cache: size:256",
+    ] {
+        assert!(show.lines().any(|shown| shown.trim() == line), "{line}: {show}");
+    }
+    assert!(lab.switch.sh("ip -d link show int1").contains("tun"), "an internal port is a device");
+    lab.dpctl("set-if dp0 p2,port_no=7");
+    let said = lab.try_dpctl("add-if dp0 p1");
+    assert!(!said.ok && said.err.contains("File exists"), "{said:?}");
+    let said = lab.try_dpctl("add-if dp0 nonesuch");
+    assert!(!said.ok && said.err.contains("No such device"), "{said:?}");
+    let said = lab.try_dpctl("add-dp dp0");
+    assert!(!said.ok && said.err.contains("File exists"), "{said:?}");
+    lab.dpctl("del-if dp0 p1 int1");
+    let show = lab.dpctl("show dp0");
+    assert!(!show.contains("p1") && !show.contains("int1") && show.contains("port 7: p2"), "{show}");
+    lab.dpctl("del-dp dp0");
+    assert_eq!(lab.dpctl("dump-dps"), "");
+    assert!(!lab.switch.sh("ip link").contains("dp0"), "its device has gone, too");
+}
+
+#[test]
+fn flows_carry_traffic() {
+    let lab = Lab::new(2);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1 p2");
+    for (from, to) in [(1, 2), (2, 1)] {
+        lab.dpctl(&format!("add-flow dp0 in_port({from}),eth(),eth_type(0x0806),arp() {to}"));
+        lab.dpctl(&format!("add-flow dp0 in_port({from}),eth(),eth_type(0x0800),ipv4() {to}"));
+    }
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let dump = lab.dpctl("dump-flows dp0");
+    let expected = |line: &str| {
+        let (flow, actions) = line.split_once(" packets:").expect("a flow's statistics");
+        (flow.trim_end_matches(',').to_owned(), actions.rsplit(':').next().unwrap_or_default().to_owned())
+    };
+    let flows: Vec<_> = sorted(&dump).into_iter().map(expected).collect();
+    let flow =
+        |port: u32, kind: &str, to: &str| (format!("in_port({port}),eth(),eth_type({kind})"), to.to_owned());
+    let all =
+        [flow(1, "0x0800", "2"), flow(1, "0x0806", "2"), flow(2, "0x0800", "1"), flow(2, "0x0806", "1")];
+    assert_eq!(flows, all, "{dump}");
+    assert!(
+        dump.lines().filter(|line| line.contains("0x0800")).all(|line| line.contains("packets:3, bytes:294")),
+        "{dump}"
+    );
+    let filtered = lab.dpctl("--names dump-flows dp0 filter=arp");
+    assert!(filtered.lines().count() == 2 && filtered.lines().all(|line| line.contains("0x0806")), "{filtered}");
+    let names = lab.dpctl("--names -m dump-flows dp0");
+    assert!(
+        names.contains("in_port(p1)") && names.contains("actions:p2") && names.contains("dp:ovs"),
+        "{names}"
+    );
+
+    lab.dpctl("mod-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() 1");
+    let dump = lab.dpctl("dump-flows dp0");
+    assert!(
+        dump.lines()
+            .any(|line| line.starts_with("in_port(1),eth(),eth_type(0x0800)") && line.ends_with("actions:1")),
+        "{dump}"
+    );
+    lab.dpctl("del-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4()");
+    assert_eq!(lab.dpctl("dump-flows dp0").lines().count(), 3);
+    let said = lab.try_dpctl("del-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4()");
+    assert!(!said.ok && said.err.contains("No such file or directory"), "{said:?}");
+    assert!(!lab.hosts[0].reaches("10.1.0.2"));
+    lab.dpctl("del-flows dp0");
+    assert_eq!(lab.dpctl("dump-flows dp0"), "");
+}
+
+#[test]
+fn a_flow_by_its_ufid() {
+    let lab = Lab::new(1);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    let ufid = "ufid:00112233-4455-6677-8899-aabbccddeeff";
+    lab.dpctl(&format!("add-flow dp0 {ufid},in_port(1),eth(),eth_type(0x0806),arp() 1"));
+    let flow = lab.dpctl(&format!("get-flow dp0 {ufid}"));
+    assert!(flow.contains("eth_type(0x0806)") && flow.contains("actions:1"), "{flow}");
+    assert!(lab.dpctl("-m dump-flows dp0").contains(ufid));
+    lab.dpctl(&format!("del-flow dp0 {ufid}"));
+    assert!(!lab.try_dpctl(&format!("get-flow dp0 {ufid}")).ok);
+}
+
+#[test]
+fn without_the_daemon_there_is_no_module() {
+    let mut lab = Lab::new(0);
+    lab.stop_daemon();
+    let said = lab.try_dpctl("show");
+    let lines: Vec<&str> = said.err.lines().filter(|line| line.starts_with("portway: ")).collect();
+    assert!(matches!(lines[..], [line] if line.contains("run/netlink.sock")), "{said:?}");
+    assert!(said.err.contains("'ovs_datapath' does not exist"), "{said:?}");
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `ovs-vswitchd`, unmodified, on Portway, with real traffic.
+#![forbid(unsafe_code)]
+
+use portway_system::{Lab, Ovs, background, said, within};
+
+/// Frames that a host receives within two seconds: their VLAN tags in hexadecimal, or `untagged`.
+const TAGS: &str = r#"
+import socket, struct, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(("e0", 0)); s.setsockopt(263, 8, 1); s.settimeout(0.1)
+seen, end = set(), time.time() + 2
+while time.time() < end:
+    try: data, ancillary, _, address = s.recvmsg(2000, 200)
+    except TimeoutError: continue
+    if address[2] == socket.PACKET_OUTGOING or data[12:14] not in (b"\x08\x06", b"\x81\x00"): continue
+    tag = [struct.unpack("IIIHHHH", a[2]) for a in ancillary if a[:2] == (263, 8)]
+    if data[12:14] == b"\x81\x00": seen.add("%x" % (struct.unpack("!H", data[14:16])[0] & 0xfff))
+    elif tag and tag[0][0] & 16: seen.add("%x" % (tag[0][5] & 0xfff))
+    else: seen.add("untagged")
+print(" ".join(sorted(seen)))
+"#;
+
+/// A bridge `br0` with the hosts' ports and the address 10.1.0.100 on its own device.
+fn bridge(lab: &Lab) -> Ovs {
+    let ovs = Ovs::new(lab);
+    ovs.vsctl("add-br br0");
+    for number in 1..=lab.hosts.len() {
+        ovs.vsctl(&format!("add-port br0 p{number}"));
+    }
+    lab.switch.sh("ip addr add 10.1.0.100/24 dev br0; ip link set br0 up");
+    ovs
+}
+
+#[test]
+fn a_learning_bridge() {
+    let lab = Lab::new(2);
+    let ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"), "host to host");
+    assert!(lab.switch.reaches("10.1.0.1"), "internal port to host");
+    assert!(lab.hosts[1].reaches("10.1.0.100"), "host to internal port");
+    let flows = ovs.appctl("dpctl/dump-flows");
+    let forwards = |line: &str| {
+        line.contains("eth_type(0x0800)") && line.contains("packets:") && !line.contains("packets:0")
+    };
+    assert!(flows.lines().any(forwards), "{flows}");
+    let fdb = ovs.appctl("fdb/show br0");
+    assert!(fdb.contains("02:00:00:00:00:01") && fdb.contains("02:00:00:00:00:02"), "{fdb}");
+    let trace = ovs.appctl("ofproto/trace br0 in_port=p1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02");
+    assert!(trace.contains("Datapath actions:"), "{trace}");
+
+    let server =
+        background(lab.hosts[1].command("iperf3").args(["-s", "-1"]).stdout(std::process::Stdio::null()));
+    within("iperf3 listens", || lab.hosts[1].sh("ss -Htln sport = 5201").contains("5201"));
+    let speed = lab.hosts[0].sh("iperf3 -c 10.1.0.2 -t 1 -J | grep -m1 -A9 sum_received");
+    assert!(speed.contains("bits_per_second"), "{speed}");
+    drop(server);
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn openflow_rules() {
+    let lab = Lab::new(2);
+    let ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    ovs.ofctl("add-flow", "br0", &["priority=100,icmp,nw_src=10.1.0.1,actions=drop"]);
+    assert!(!lab.hosts[0].reaches("10.1.0.2"), "dropped by a rule");
+    let flows = ovs.ofctl("dump-flows", "br0", &["icmp"]);
+    assert!(flows.contains("n_packets=3"), "{flows}");
+    // A rule that modifies: the host thinks that it reaches 10.1.0.9, and is answered from there.
+    ovs.ofctl("del-flows", "br0", &["icmp"]);
+    let to =
+        "priority=90,icmp,nw_dst=10.1.0.9,actions=mod_nw_dst:10.1.0.2,mod_dl_dst:02:00:00:00:00:02,NORMAL";
+    let from =
+        "priority=90,icmp,nw_src=10.1.0.2,nw_dst=10.1.0.1,icmp_type=0,actions=mod_nw_src:10.1.0.9,NORMAL";
+    ovs.ofctl("add-flow", "br0", &[to]);
+    ovs.ofctl("add-flow", "br0", &[from]);
+    lab.hosts[0].sh("ip neigh replace 10.1.0.9 lladdr 02:00:00:00:00:09 dev e0");
+    assert!(lab.hosts[0].reaches("10.1.0.9"), "{}", ovs.appctl("dpctl/dump-flows -m"));
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn vlans() {
+    let lab = Lab::new(3);
+    let ovs = bridge(&lab);
+    ovs.vsctl("set port p1 tag=10 -- set port p2 tag=10 -- set port p3 tag=20");
+    assert!(lab.hosts[0].reaches("10.1.0.2"), "one VLAN");
+    assert!(!lab.hosts[0].reaches("10.1.0.3"), "two VLANs");
+    ovs.vsctl("clear port p3 tag -- set port p3 trunks=10,30");
+    let watcher = std::thread::spawn({
+        let mut command = lab.hosts[2].command("python3");
+        command.args(["-c", TAGS]);
+        move || said(&mut command)
+    });
+    within("a frame has been sent while the watcher sees it", || {
+        let _ = said(lab.hosts[0].command("ping").args(["-q", "-c", "1", "-W", "1", "10.1.0.77"]));
+        watcher.is_finished()
+    });
+    let seen = watcher.join().expect("the watcher ends");
+    assert_eq!(seen.out.trim(), "a", "tagged on the trunk: {seen:?}");
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn patch_ports_join_bridges() {
+    let lab = Lab::new(2);
+    let ovs = bridge(&lab);
+    ovs.vsctl("del-port br0 p2 -- add-br br1 -- add-port br1 p2");
+    assert!(!lab.hosts[0].reaches("10.1.0.2"), "two bridges");
+    ovs.vsctl(
+        "add-port br0 pa -- set interface pa type=patch options:peer=pb -- \
+         add-port br1 pb -- set interface pb type=patch options:peer=pa",
+    );
+    assert!(lab.hosts[0].reaches("10.1.0.2"), "{}", ovs.appctl("dpctl/dump-flows"));
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_vswitchd_leaves_portway_unharmed() {
+    let lab = Lab::new(2);
+    let mut ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", lab.daemon_pid())).map_or(0, Iterator::count);
+    let before = open();
+    ovs.kill();
+    assert!(lab.hosts[0].reaches("10.1.0.2"), "established flows go on");
+    within("the client's connections are closed", || open() < before);
+    assert!(lab.dpctl("show").contains("port 1:"));
+    ovs.start(&lab);
+    within("it is back", || lab.hosts[0].reaches("10.1.0.2"));
+    assert!(!lab.daemon_log().contains("panicked"), "{}", lab.daemon_log());
+}
