@@ -53,3 +53,22 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) check: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_man_page_names_every_option() {
+        let page = include_str!("../../../dist/man/portwayd.8").replace("\\-", "-");
+        for argument in Args::command().get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let option = format!("--{}", argument.get_long().unwrap_or_default());
+            let named = page.lines().any(|line| {
+                line.starts_with(".B") && line.contains(&format!("{option} ")) || line.ends_with(&option)
+            });
+            assert!(named, "portwayd.8 says nothing of {option}");
+        }
+        Args::command().debug_assert();
+    }
+}

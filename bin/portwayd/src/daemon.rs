@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     let switch = make_switch(args, handles.clone(), waker.clone())?;
     let switching = Switching::new(Arc::clone(&switch));
     let netlink = netlink::start(args, &switch, &switching)?;
-    let threads = start_threads(&switch, &switching, &handles, &waker)?;
+    let tuning = Tuning { spin: Duration::from_micros(config.spin_us.unwrap_or(0)) };
+    let threads = start_threads(&switch, &switching, &handles, &waker, tuning)?;
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
     let facts = Facts { config_path, workers, started };
     let netns = Netns::new(own, None);
@@ -129,8 +130,8 @@ fn start_threads(
     switching: &Arc<Switching>,
     handles: &[Arc<Handle>],
     waker: &Waker,
+    tuning: Tuning,
 ) -> Result<Threads> {
-    let tuning = Tuning { spin: Duration::ZERO };
     let mut workers = Vec::new();
     for (index, handle) in handles.iter().enumerate() {
         let (switch, own) = (Arc::clone(switch), Arc::clone(handle));

@@ -22,6 +22,8 @@ use portway_api::{BridgeSpec, PortSpec, Vlans};
 pub(crate) struct Config {
     /// Threads that forward packets; absent: one for each CPU the process may use.
     pub(crate) workers: Option<usize>,
+    /// Microseconds for which an idle worker looks for more before it sleeps.
+    pub(crate) spin_us: Option<u64>,
     /// What is logged, as `--log` takes it.
     pub(crate) log: Option<String>,
     pub(crate) bridges: Vec<BridgeConfig>,

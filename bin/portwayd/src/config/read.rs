@@ -14,6 +14,8 @@ use super::{BridgeConfig, Config};
 
 /// The most threads that anybody may ask for.
 pub(crate) const WORKERS_MAX: u64 = 256;
+/// A millisecond: a worker that looks longer may as well poll for ever.
+const SPIN_US_MAX: u64 = 1000;
 /// A year: long enough to mean "never".
 pub(crate) const AGING_S_MAX: u64 = 31_536_000;
 /// Some hundred megabytes.
@@ -64,6 +66,7 @@ impl Reader<'_> {
         config.workers = section
             .number("workers", 1..WORKERS_MAX + 1, &mut self.problems)
             .map(|(workers, _)| workers as usize);
+        config.spin_us = section.number("spin_us", 0..SPIN_US_MAX + 1, &mut self.problems).map(|(us, _)| us);
         if let Some((log, at)) = section.string("log", &mut self.problems) {
             // A filter may also name targets: `info,portwayd=debug`.
             let levels = log.split(',').map(|part| part.rsplit('=').next().unwrap_or(part).trim());

@@ -206,3 +206,24 @@ fn a_file_that_is_not_there_or_not_text() {
     std::fs::write(&path, b"# ok\nname = \"\xff\"").unwrap();
     assert!(Config::load(&path).unwrap_err().to_string().contains("c.toml:2:9: this byte is not UTF-8"));
 }
+
+#[test]
+fn the_man_page_names_every_key() {
+    let page = include_str!("../../../../dist/man/portway.toml.5");
+    let mut all = String::new();
+    for text in [
+        "[daemon]\n\"\" = 0",
+        "[[bridge]]\nname = \"b\"\n\"\" = 0",
+        "[[bridge]]\nname = \"b\"\nport = [{ name = \"p\", \"\" = 0 }]",
+    ] {
+        let said = read(text).unwrap_err();
+        all.push_str(said.rsplit("takes: ").next().unwrap());
+        all.push_str(", ");
+    }
+    let keys: Vec<_> = all.split(", ").filter(|key| !key.is_empty()).collect();
+    assert_eq!(keys.len(), 15, "{keys:?}");
+    for key in keys {
+        let named = page.contains(&format!(".BR {key} \" = "));
+        assert!(named || key == "port", "portway.toml.5 says nothing of {key}");
+    }
+}
