@@ -128,7 +128,10 @@ struct Loop<'h> {
     tuning: Tuning,
     epoll: OwnedFd,
     generation: u64,
+    /// By ascending id.
     sources: Vec<Source>,
+    /// Places in `sources` that are polled.
+    active: Vec<usize>,
     penalties: usize,
 }
 
@@ -136,7 +139,16 @@ impl<'h> Loop<'h> {
     fn new(worker: Worker, handle: &'h Handle, tuning: Tuning) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &handle.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
-        Ok(Self { worker, handle, tuning, epoll, generation: u64::MAX, sources: Vec::new(), penalties: 0 })
+        Ok(Self {
+            worker,
+            handle,
+            tuning,
+            epoll,
+            generation: u64::MAX,
+            sources: Vec::new(),
+            active: Vec::new(),
+            penalties: 0,
+        })
     }
 
     fn run(mut self) {
@@ -210,6 +222,8 @@ impl<'h> Loop<'h> {
             }
         }
         self.sources.sort_by_key(|source| source.id);
+        let is_active = |(_, source): &(usize, &Source)| source.is_active || source.wait != Wait::Epoll;
+        self.active = self.sources.iter().enumerate().filter(is_active).map(|(place, _)| place).collect();
     }
 
     fn begin_waiting(&self, entry: &RxEntry) -> Wait {
@@ -243,27 +257,41 @@ impl<'h> Loop<'h> {
     /// One batch from each active port; returns the number of packets.
     fn poll_active(&mut self) -> usize {
         let mut packets = 0;
-        for index in 0..self.sources.len() {
-            let source = &mut self.sources[index];
-            if !source.is_active && !matches!(source.wait, Wait::Always | Wait::Timer) {
-                continue;
+        let mut active = std::mem::take(&mut self.active);
+        active.retain(|&place| {
+            let received = self.poll(place);
+            packets += received;
+            let source = &mut self.sources[place];
+            source.is_active = received > 0 || source.wait != Wait::Epoll;
+            source.is_active
+        });
+        self.active = active;
+        packets
+    }
+
+    fn poll(&mut self, place: usize) -> usize {
+        let source = &mut self.sources[place];
+        match self.worker.poll(source.id, clock::now_ns()) {
+            Ok(received) => {
+                source.errors = 0;
+                received
             }
-            match self.worker.poll(source.id, clock::now_ns()) {
-                Ok(received) => {
-                    source.is_active = received > 0;
-                    source.errors = 0;
-                    packets += received;
-                }
-                Err(errno) => self.punish(index, errno),
+            Err(errno) => {
+                self.punish(place, errno);
+                0
             }
         }
-        packets
+    }
+
+    fn activate(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.sources[place].is_active, true) {
+            self.active.push(place);
+        }
     }
 
     /// A port failed: once is the news that its device went down; again and again must not keep the worker busy.
     fn punish(&mut self, index: usize, errno: portway_vport::Errno) {
         let source = &mut self.sources[index];
-        source.is_active = false;
         source.errors = source.errors.saturating_add(1);
         if source.errors > ERRORS_MAX && source.penalty_until.is_none() {
             tracing::debug!(?errno, "a port fails to receive");
@@ -289,7 +317,7 @@ impl<'h> Loop<'h> {
                 }
                 id => {
                     if let Ok(place) = self.sources.binary_search_by_key(&id, |source| source.id) {
-                        self.sources[place].is_active = true;
+                        self.activate(place);
                     }
                 }
             }
@@ -308,13 +336,13 @@ impl<'h> Loop<'h> {
                 continue;
             }
             source.penalty_until = None;
-            source.is_active = true;
             let (id, queue, port) = (source.id, source.queue, source.port.upgrade());
             if let Some(port) = port
                 && let Some(Err(_)) = self.watch(&port, queue, id)
             {
                 self.sources[index].wait = Wait::Timer;
             }
+            self.activate(index);
         }
         self.penalties = self.sources.iter().filter(|source| source.penalty_until.is_some()).count();
     }
