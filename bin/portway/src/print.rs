@@ -206,6 +206,7 @@ fn origin(origin: Origin) -> &'static str {
         Origin::Config => "config file",
         Origin::Runtime => "command line",
         Origin::Bridge => "bridge",
+        Origin::Netlink => "netlink client",
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::Receiver;
-use portway_datapath::{Netns, Switch, SwitchConfig};
+use portway_datapath::{Event as SwitchEvent, Netns, Switch, SwitchConfig};
 use portway_netwatch::{Event, Watcher};
 use portway_vport::Registry;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
@@ -67,12 +67,13 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
     let facts = Facts { config_path, workers, started };
     let netns = Netns::new(own, None);
+    let switch_events = switch.subscribe();
     let (watcher, watch_handle, events) = Watcher::new().context("cannot follow network devices")?;
     let state_file = StateFile::new(&args.state_dir);
     let control =
         Arc::new(Control::new(switch, Arc::clone(&switching), netns, state_file, facts, watch_handle));
     control.start(config);
-    start_control(&control, server.listener()?, watcher, events)?;
+    start_control(&control, server.listener()?, watcher, events, switch_events)?;
     tracing::info!(workers, "portwayd {} is ready", env!("CARGO_PKG_VERSION"));
     notify("READY=1");
 
@@ -163,6 +164,7 @@ fn start_control(
     listener: UnixListener,
     watcher: Watcher,
     events: Receiver<Event>,
+    switch_events: Receiver<SwitchEvent>,
 ) -> Result<()> {
     let begin = |name: &str, run: Box<dyn FnOnce() + Send>| {
         thread::Builder::new()
@@ -173,7 +175,7 @@ fn start_control(
     let server = Arc::clone(control);
     begin("server", Box::new(move || server::serve(&listener, &server)))?;
     let devices = Arc::clone(control);
-    begin("devices", Box::new(move || watch::run(&devices, &events)))?;
+    begin("devices", Box::new(move || watch::run(&devices, &events, &switch_events)))?;
     begin(
         "netwatch",
         Box::new(move || {

@@ -12,7 +12,7 @@ use portway_bridge::{
     Bridge, Counters, FdbEntry, FlowChange, FlowId, FlowStats, PortSettings, PortVlan, Settings,
 };
 use portway_datapath::{Datapath, Flow, FlowParts, FlowRequest, Reason, Switch, Upcall};
-use portway_flow::{Action, FlowKey, FlowMask};
+use portway_flow::{Action, Cached, FlowKey, FlowMask};
 
 use crate::clock;
 
@@ -137,6 +137,8 @@ impl Switching {
         let mut bridges = self.lock();
         for learning in bridges.values_mut() {
             let mut changes = Vec::new();
+            // Somebody else may have deleted some: a netlink client, for example.
+            learning.flows.retain(|_, flow| flow.is_live());
             let guard = learning.datapath.pin();
             let flows = &learning.flows;
             let stats = |id| {
@@ -184,6 +186,13 @@ impl Switching {
         if let Some(Err(error)) = added {
             tracing::error!(bridge = %datapath.name(), "{error}");
         }
+    }
+
+    /// Adds a port with the default settings; false: the bridge has it already.
+    pub(crate) fn port_join(&self, datapath: &Datapath, port_no: u32) -> bool {
+        let settings = PortSettings::default();
+        self.with(datapath, |bridge, changes| bridge.port_add(port_no, settings, changes).is_ok())
+            .unwrap_or(false)
     }
 
     pub(crate) fn port_del(&self, datapath: &Datapath, port_no: u32) {

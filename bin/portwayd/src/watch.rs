@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The thread that follows devices: asleep until something happens to one.
+//! The thread that follows what others do: to devices, and through netlink to the switch. Asleep until something happens.
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, never, select, tick};
+use portway_datapath::Event as SwitchEvent;
 use portway_netwatch::Event;
 
 use crate::control::Control;
@@ -12,17 +13,19 @@ use crate::control::Control;
 const RHYTHM: Duration = Duration::from_millis(500);
 
 /// Carries out events until nobody sends any.
-pub(crate) fn run(control: &Control, events: &Receiver<Event>) {
+pub(crate) fn run(control: &Control, devices: &Receiver<Event>, switch: &Receiver<SwitchEvent>) {
     loop {
-        let event = if control.waits_for_namespaces() {
-            events.recv_timeout(RHYTHM)
-        } else {
-            events.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        };
-        match event {
-            Ok(event) => control.device_event(&event),
-            Err(RecvTimeoutError::Timeout) => control.retry(&|(netns, _)| netns.is_some()),
-            Err(RecvTimeoutError::Disconnected) => return,
+        let timer = if control.waits_for_namespaces() { tick(RHYTHM) } else { never() };
+        select! {
+            recv(devices) -> event => match event {
+                Ok(event) => control.device_event(&event),
+                Err(_) => return,
+            },
+            recv(switch) -> event => match event {
+                Ok(event) => control.switch_event(&event),
+                Err(_) => return,
+            },
+            recv(timer) -> _ => control.retry(&|(netns, _)| netns.is_some()),
         }
     }
 }

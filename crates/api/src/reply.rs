@@ -112,6 +112,8 @@ pub enum Origin {
     Runtime,
     /// It comes with the bridge.
     Bridge,
+    /// A program that speaks netlink with the datapath, like `ovs-dpctl`; not kept.
+    Netlink,
 }
 
 /// The daemon.

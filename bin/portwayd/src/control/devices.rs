@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 
 use portway_api::{Failure, FailureKind};
-use portway_datapath::Netns;
+use portway_datapath::{Datapath, Event as SwitchEvent, Netns};
 use portway_netwatch::{Change, Event};
 use portway_vport::{NetnsId, PortName, Vport};
 
@@ -138,12 +138,66 @@ impl Control {
         }
     }
 
+    /// Follows a change of the switch that somebody else made: a client of the netlink families. This daemon's own changes are in the
+    /// tables already when their event is read.
+    pub(crate) fn switch_event(&self, event: &SwitchEvent) {
+        let mut tables = self.lock();
+        match event {
+            SwitchEvent::DatapathAdded(_) => {}
+            SwitchEvent::DatapathRemoved(datapath) => {
+                let Some(entry) = bridge_with(&mut tables, datapath) else { return };
+                let name = entry.spec.name.clone();
+                tracing::warn!(bridge = %name, "somebody else deleted the bridge's datapath");
+                self.switching.remove(datapath);
+                tables.bridges.remove(&name);
+            }
+            SwitchEvent::PortAdded { datapath, port } => {
+                let Some(entry) = bridge_with(&mut tables, datapath) else { return };
+                if port.is_alive() && self.switching.port_join(datapath, port.port_no()) {
+                    tracing::info!(bridge = %entry.spec.name, port = %port.name(), "a netlink client added a port");
+                }
+            }
+            SwitchEvent::PortRemoved { datapath, port_no, name, port_type: _, last: _ } => {
+                let Some(entry) = bridge_with(&mut tables, datapath) else { return };
+                // Another port may have the number by now.
+                if entry.datapath.port(*port_no).is_none() {
+                    self.switching.port_del(datapath, *port_no);
+                }
+                let is_dead =
+                    |port: &&mut super::Port| port.live.as_ref().is_some_and(|live| !live.is_alive());
+                if let Some(port) = entry.ports.values_mut().find(is_dead) {
+                    tracing::warn!(bridge = %entry.spec.name, port = %name, "a netlink client deleted the port");
+                    port.live = None;
+                    port.problem = Some(Failure::new(FailureKind::NotFound, "a netlink client deleted it"));
+                }
+            }
+            SwitchEvent::PortChanged { datapath, port } => {
+                let is_up = port.info().link_up != 0;
+                self.switching.port_set_link(datapath, port.port_no(), is_up);
+            }
+        }
+    }
+
     /// Whether ports wait for namespaces, of which nothing tells.
     pub(crate) fn waits_for_namespaces(&self) -> bool {
         let tables = self.lock();
         let mut ports = tables.bridges.values().flat_map(|entry| &entry.ports);
         ports.any(|((netns, _), port)| netns.is_some() && port.live.is_none())
     }
+}
+
+fn bridge_with<'t>(tables: &'t mut Tables, datapath: &Arc<Datapath>) -> Option<&'t mut Entry> {
+    tables.bridges.values_mut().find(|entry| Arc::ptr_eq(&entry.datapath, datapath))
+}
+
+/// A port of that name that was deleted behind this daemon's back.
+fn dead_port<'e>(entry: &'e mut Entry, name: &str) -> Option<&'e mut super::Port> {
+    let is_dead = |port: &super::Port| port.live.as_ref().is_some_and(|live| !live.is_alive());
+    let elsewhere = entry.ports.range((Some(String::new()), String::new())..);
+    let elsewhere =
+        elsewhere.filter(|((_, other), port)| other == name && is_dead(port)).map(|(key, _)| key.clone());
+    let key = elsewhere.next().unwrap_or_else(|| (None, name.to_owned()));
+    entry.ports.get_mut(&key).filter(|port| is_dead(port))
 }
 
 /// Whose device it is. A look at every port: devices change rarely.

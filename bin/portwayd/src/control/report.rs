@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What there is, as replies say it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use portway_api::{
     BridgeInfo, DropLine, Failure, FdbLine, ModuleInfo, Origin, PortInfo, PortSpec, PortState, PortStats,
@@ -87,6 +88,10 @@ impl Control {
                 let live = port.live.as_ref().filter(|_| filter.takes(name, netns.as_deref()));
                 lines.extend(live.map(|live| stats_of(entry, name, live)));
             }
+            for port in others(entry) {
+                let name = port.name().to_string();
+                lines.extend(filter.takes(&name, None).then(|| stats_of(entry, &name, &port)));
+            }
         }
         if let (true, Some(name)) = (lines.is_empty(), filter.name) {
             return Err(no_port(tables, &(filter.netns.map(str::to_owned), name.to_owned())));
@@ -152,6 +157,13 @@ fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
         }
     }
     infos
+}
+
+/// Ports that somebody else added, through netlink.
+fn others(entry: &Entry) -> Vec<Arc<Vport>> {
+    let known: HashSet<u32> =
+        entry.ports.values().filter_map(|port| Some(port.live.as_ref()?.port_no())).chain([0]).collect();
+    entry.datapath.ports().into_iter().filter(|port| !known.contains(&port.port_no())).collect()
 }
 
 fn port_info(
