@@ -52,9 +52,11 @@ impl Server {
                 });
             }
             Event::PortAdded { datapath, port } => {
-                let stats = port_stats(&mut *self.devices, datapath, port);
+                // Gone again already: nobody needs to hear that it was there.
+                let Some(port) = port.upgrade() else { return };
+                let stats = port_stats(&mut *self.devices, datapath, &port);
                 self.announce(&family::VPORT, OVS_VPORT_CMD_NEW, datapath, dp_ifindex(datapath), |b| {
-                    encode_vport(datapath, port, stats, b)
+                    encode_vport(datapath, &port, stats, b)
                 });
             }
             Event::PortRemoved { datapath, last, .. } => {

@@ -102,7 +102,7 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
     let message = call.vport_message(OVS_VPORT_CMD_NEW, &datapath, &port)?;
     call.notify(message);
     call.forget_event(
-        |event| matches!(event, Event::PortAdded { port: added, .. } if Arc::ptr_eq(added, &port)),
+        |event| matches!(event, Event::PortAdded { port: added, .. } if added.as_ptr() == Arc::as_ptr(&port)),
     );
     Ok(())
 }

@@ -193,7 +193,8 @@ impl Switch {
             let netns = request.netns.as_ref().unwrap_or(datapath.netns());
             self.registry.request(request.port_type, netns.id())?;
         };
-        self.listeners.tell(&Event::PortAdded { datapath: Arc::clone(datapath), port: Arc::clone(&port) });
+        self.listeners
+            .tell(&Event::PortAdded { datapath: Arc::clone(datapath), port: Arc::downgrade(&port) });
         Ok(port)
     }
 
@@ -471,7 +472,7 @@ impl Switch {
 
     fn tell_changed(&self, datapath: Option<Arc<Datapath>>, port: &Arc<Vport>) {
         if let Some(datapath) = datapath {
-            self.listeners.tell(&Event::PortChanged { datapath, port: Arc::clone(port) });
+            self.listeners.tell(&Event::PortChanged { datapath, port: Arc::downgrade(port) });
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What changed, for whoever wants to know: the bridge, the netlink families, the daemon.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use portway_vport::{PortName, PortStats, Vport};
@@ -19,8 +19,8 @@ pub enum Event {
     PortAdded {
         /// Where.
         datapath: Arc<Datapath>,
-        /// The port.
-        port: Arc<Vport>,
+        /// The port. Weak: a listener that is late must not keep a port, and with it its device, from going.
+        port: Weak<Vport>,
     },
     /// A port was deleted, by a request or because its device has gone.
     PortRemoved {
@@ -39,8 +39,8 @@ pub enum Event {
     PortChanged {
         /// Where.
         datapath: Arc<Datapath>,
-        /// The port.
-        port: Arc<Vport>,
+        /// The port. Weak: a listener that is late must not keep a port, and with it its device, from going.
+        port: Weak<Vport>,
     },
 }
 

@@ -102,11 +102,7 @@ impl Control {
             return;
         };
         self.switch.port_refresh(&live);
-        if live.port_type() == TYPE_INTERNAL {
-            // Its device may be moved to a namespace that nobody watches; whether it is up there is between it and its user.
-            return;
-        }
-        self.switching.port_set_link(&entry.datapath, live.port_no(), live.info().link_up != 0);
+        self.switching.port_set_link(&entry.datapath, live.port_no(), is_link_up(&live));
     }
 
     fn namespace_gone(&self, netns: NetnsId) {
@@ -152,7 +148,9 @@ impl Control {
                 tables.bridges.remove(&name);
             }
             SwitchEvent::PortAdded { datapath, port } => {
-                let Some(entry) = bridge_with(&mut tables, datapath) else { return };
+                let (Some(entry), Some(port)) = (bridge_with(&mut tables, datapath), port.upgrade()) else {
+                    return;
+                };
                 if port.is_alive() && self.switching.port_join(datapath, port.port_no()) {
                     tracing::info!(bridge = %entry.spec.name, port = %port.name(), "a netlink client added a port");
                 }
@@ -163,17 +161,15 @@ impl Control {
                 if entry.datapath.port(*port_no).is_none() {
                     self.switching.port_del(datapath, *port_no);
                 }
-                let is_dead =
-                    |port: &&mut super::Port| port.live.as_ref().is_some_and(|live| !live.is_alive());
-                if let Some(port) = entry.ports.values_mut().find(is_dead) {
+                if let Some(port) = dead_port(entry, &name.to_string()) {
                     tracing::warn!(bridge = %entry.spec.name, port = %name, "a netlink client deleted the port");
                     port.live = None;
                     port.problem = Some(Failure::new(FailureKind::NotFound, "a netlink client deleted it"));
                 }
             }
             SwitchEvent::PortChanged { datapath, port } => {
-                let is_up = port.info().link_up != 0;
-                self.switching.port_set_link(datapath, port.port_no(), is_up);
+                let Some(port) = port.upgrade() else { return };
+                self.switching.port_set_link(datapath, port.port_no(), is_link_up(&port));
             }
         }
     }
@@ -190,11 +186,17 @@ fn bridge_with<'t>(tables: &'t mut Tables, datapath: &Arc<Datapath>) -> Option<&
     tables.bridges.values_mut().find(|entry| Arc::ptr_eq(&entry.datapath, datapath))
 }
 
+/// Whether frames may be flooded to a port. An internal one's device may be moved to a namespace that nobody watches; whether it is
+/// up there is between it and its user.
+pub(super) fn is_link_up(port: &Vport) -> bool {
+    port.port_type() == TYPE_INTERNAL || port.info().link_up != 0
+}
+
 /// A port of that name that was deleted behind this daemon's back.
 fn dead_port<'e>(entry: &'e mut Entry, name: &str) -> Option<&'e mut super::Port> {
     let is_dead = |port: &super::Port| port.live.as_ref().is_some_and(|live| !live.is_alive());
     let elsewhere = entry.ports.range((Some(String::new()), String::new())..);
-    let elsewhere =
+    let mut elsewhere =
         elsewhere.filter(|((_, other), port)| other == name && is_dead(port)).map(|(key, _)| key.clone());
     let key = elsewhere.next().unwrap_or_else(|| (None, name.to_owned()));
     entry.ports.get_mut(&key).filter(|port| is_dead(port))

@@ -10,6 +10,7 @@ use portway_datapath::{Netns, PortRequest};
 use portway_vport::Vport;
 
 use super::bridges::{not_kept, port_name};
+use super::devices::is_link_up;
 use super::failures::port_failure;
 use super::{Control, Entry, Port, PortKey, Tables, port_vlan, types};
 use crate::state::KeptPort;
@@ -128,7 +129,7 @@ impl Control {
             .map_err(|error| port_failure(spec, &entry.spec.name, &error))?;
         let settings = PortSettings { vlan: port_vlan(&spec.vlans), may_loop: live.ifindex() != 0 };
         self.switching.port_add(&entry.datapath, live.port_no(), settings);
-        self.switching.port_set_link(&entry.datapath, live.port_no(), live.info().link_up != 0);
+        self.switching.port_set_link(&entry.datapath, live.port_no(), is_link_up(&live));
         Ok(live)
     }
 
