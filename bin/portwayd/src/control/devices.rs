@@ -113,7 +113,7 @@ impl Control {
         let mut tables = self.lock();
         for entry in tables.bridges.values_mut() {
             let in_it = |(key, port): (&PortKey, &super::Port)| {
-                port.live.as_ref().is_some_and(|live| live.netns() == netns).then(|| key.clone())
+                port.live().is_some_and(|live| live.netns() == netns).then(|| key.clone())
             };
             let keys: Vec<PortKey> = entry.ports.iter().filter_map(in_it).collect();
             for key in keys {
@@ -126,7 +126,7 @@ impl Control {
     fn lose(&self, entry: &mut Entry, key: &PortKey, why: &str) {
         let live = entry.ports.get_mut(key).and_then(|port| {
             port.problem = Some(Failure::new(FailureKind::NotFound, why));
-            port.live.take()
+            port.live()
         });
         if let Some(live) = live {
             tracing::warn!(bridge = %entry.spec.name, port = %key.1, "port detached: {why}");
@@ -161,9 +161,8 @@ impl Control {
                 if entry.datapath.port(*port_no).is_none() {
                     self.switching.port_del(datapath, *port_no);
                 }
-                if let Some(port) = dead_port(entry, &name.to_string()) {
-                    tracing::warn!(bridge = %entry.spec.name, port = %name, "a netlink client deleted the port");
-                    port.live = None;
+                if let Some(port) = lost_port(entry, &name.to_string()) {
+                    tracing::warn!(port = %name, "a netlink client deleted the port");
                     port.problem = Some(Failure::new(FailureKind::NotFound, "a netlink client deleted it"));
                 }
             }
@@ -178,7 +177,7 @@ impl Control {
     pub(crate) fn waits_for_namespaces(&self) -> bool {
         let tables = self.lock();
         let mut ports = tables.bridges.values().flat_map(|entry| &entry.ports);
-        ports.any(|((netns, _), port)| netns.is_some() && port.live.is_none())
+        ports.any(|((netns, _), port)| netns.is_some() && port.live().is_none())
     }
 }
 
@@ -193,13 +192,13 @@ pub(super) fn is_link_up(port: &Vport) -> bool {
 }
 
 /// A port of that name that was deleted behind this daemon's back.
-fn dead_port<'e>(entry: &'e mut Entry, name: &str) -> Option<&'e mut super::Port> {
-    let is_dead = |port: &super::Port| port.live.as_ref().is_some_and(|live| !live.is_alive());
+fn lost_port<'e>(entry: &'e mut Entry, name: &str) -> Option<&'e mut super::Port> {
+    let is_lost = |port: &super::Port| port.live().is_none() && port.problem.is_none();
     let elsewhere = entry.ports.range((Some(String::new()), String::new())..);
     let mut elsewhere =
-        elsewhere.filter(|((_, other), port)| other == name && is_dead(port)).map(|(key, _)| key.clone());
+        elsewhere.filter(|((_, other), port)| other == name && is_lost(port)).map(|(key, _)| key.clone());
     let key = elsewhere.next().unwrap_or_else(|| (None, name.to_owned()));
-    entry.ports.get_mut(&key).filter(|port| is_dead(port))
+    entry.ports.get_mut(&key).filter(|port| is_lost(port))
 }
 
 /// Whose device it is. A look at every port: devices change rarely.
@@ -210,7 +209,7 @@ fn owner(tables: &Tables, netns: NetnsId, ifindex: u32) -> Option<(String, Owner
             return Some((name.clone(), Owner::Own));
         }
         let mut ports = entry.ports.iter();
-        let (key, _) = ports.find(|(_, port)| port.live.as_deref().is_some_and(is_it))?;
+        let (key, _) = ports.find(|(_, port)| port.live().is_some_and(|live| is_it(&live)))?;
         Some((name.clone(), Owner::Port(key.clone())))
     })
 }
@@ -219,11 +218,11 @@ fn live(tables: &Tables, bridge: &str, owner: &Owner) -> Option<Arc<Vport>> {
     let entry = tables.bridges.get(bridge)?;
     match owner {
         Owner::Own => entry.datapath.port(0),
-        Owner::Port(key) => entry.ports.get(key)?.live.clone(),
+        Owner::Port(key) => entry.ports.get(key)?.live(),
     }
 }
 
 fn is_internal(entry: &Entry, key: &PortKey) -> bool {
-    let live = entry.ports.get(key).and_then(|port| port.live.as_ref());
+    let live = entry.ports.get(key).and_then(super::Port::live);
     live.is_some_and(|live| live.port_type() == TYPE_INTERNAL)
 }

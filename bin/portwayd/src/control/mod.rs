@@ -19,7 +19,7 @@ mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use portway_api::{BridgeSpec, Failure, FailureKind, Origin, PortSpec, Vlans};
@@ -39,9 +39,17 @@ pub(crate) type PortKey = (Option<String>, String);
 pub(crate) struct Port {
     spec: PortSpec,
     origin: Origin,
-    live: Option<Arc<Vport>>,
+    /// Weak: the switch alone keeps ports, so that one is gone when the switch says so, whoever deleted it.
+    live: Weak<Vport>,
     /// Why it is not live.
     problem: Option<Failure>,
+}
+
+impl Port {
+    /// The vport, if the port is live.
+    fn live(&self) -> Option<Arc<Vport>> {
+        self.live.upgrade().filter(|live| live.is_alive())
+    }
 }
 
 /// A bridge.
@@ -160,10 +168,10 @@ impl Tables {
         if let Some(entry) = self.bridge_of(key) {
             return Some((entry, key.clone()));
         }
-        let is_called = |live: &Arc<Vport>| live.name().as_bytes() == key.1.as_bytes();
+        let is_called = |live: Arc<Vport>| live.name().as_bytes() == key.1.as_bytes();
         self.bridges.values().find_map(|entry| {
             let mut ports = entry.ports.iter().filter(|((netns, _), _)| *netns == key.0);
-            let (found, _) = ports.find(|(_, port)| port.live.as_ref().is_some_and(is_called))?;
+            let (found, _) = ports.find(|(_, port)| port.live().is_some_and(is_called))?;
             Some((entry, found.clone()))
         })
     }

@@ -2,7 +2,7 @@
 //! Ports come and go, with requests and with their devices.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use portway_api::{Done, Failure, FailureKind, Origin, PortSpec};
 use portway_bridge::PortSettings;
@@ -39,7 +39,8 @@ impl Control {
             return Err(not_kept(&error));
         }
         let number = live.port_no();
-        let port = Port { spec: spec.clone(), origin: Origin::Runtime, live: Some(live), problem: None };
+        let port =
+            Port { spec: spec.clone(), origin: Origin::Runtime, live: Arc::downgrade(&live), problem: None };
         entry.ports.insert(key_of(spec), port);
         tables.state = state;
         tracing::info!(bridge, port = %spec.name, number, "port added");
@@ -74,7 +75,7 @@ impl Control {
 
     /// Adds a port that is wanted whether its device is there or not.
     pub(super) fn want(&self, entry: &mut Entry, spec: &PortSpec, origin: Origin) {
-        let mut port = Port { spec: spec.clone(), origin, live: None, problem: None };
+        let mut port = Port { spec: spec.clone(), origin, live: Weak::new(), problem: None };
         self.try_attach(entry, &mut port);
         entry.ports.insert(key_of(spec), port);
     }
@@ -85,7 +86,7 @@ impl Control {
         match self.attach(entry, &port.spec) {
             Ok(live) => {
                 tracing::info!(%bridge, port = %name, number = live.port_no(), "port attached");
-                (port.live, port.problem) = (Some(live), None);
+                (port.live, port.problem) = (Arc::downgrade(&live), None);
             }
             Err(problem) => {
                 if port.problem.as_ref() != Some(&problem) {
@@ -101,7 +102,7 @@ impl Control {
         let mut tables = self.lock();
         for entry in tables.bridges.values_mut() {
             let mut ports = std::mem::take(&mut entry.ports);
-            for (_, port) in ports.iter_mut().filter(|(key, port)| port.live.is_none() && keys(key)) {
+            for (_, port) in ports.iter_mut().filter(|(key, port)| port.live().is_none() && keys(key)) {
                 self.try_attach(entry, port);
             }
             entry.ports = ports;
@@ -147,7 +148,8 @@ impl Control {
 
     /// Ends a wanted port.
     pub(super) fn let_go(&self, entry: &Entry, port: Port) {
-        let Port { spec, live, .. } = port;
+        let live = port.live();
+        let spec = port.spec;
         if let Some(live) = live {
             self.detach(entry, live);
         }
@@ -161,7 +163,7 @@ impl Control {
         let port = tables.find(key).and_then(|(entry, key)| entry.ports.get(&key));
         let live = match (own, port) {
             (Some(entry), _) => entry.datapath.port(0),
-            (None, Some(port)) => port.live.clone(),
+            (None, Some(port)) => port.live(),
             (None, None) => return Err(no_port(&tables, key)),
         };
         live.ok_or_else(|| {

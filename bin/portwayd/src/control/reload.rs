@@ -135,12 +135,12 @@ impl Control {
             };
             port.origin = Origin::Config;
             if port.spec.vlans != spec.vlans {
-                if let Some(live) = &port.live {
+                if let Some(live) = port.live() {
                     self.switching.port_set_vlan(&entry.datapath, live.port_no(), port_vlan(&spec.vlans));
                 }
                 port.spec.vlans = spec.vlans.clone();
             }
-            if port.live.is_none() {
+            if port.live().is_none() {
                 self.try_attach(entry, &mut port);
             }
             entry.ports.insert(key, port);

@@ -85,8 +85,8 @@ impl Control {
             let own = entry.datapath.port(0).filter(|_| filter.takes(&entry.spec.name, None));
             lines.extend(own.map(|port| stats_of(entry, &entry.spec.name, &port)));
             for ((netns, name), port) in &entry.ports {
-                let live = port.live.as_ref().filter(|_| filter.takes(name, netns.as_deref()));
-                lines.extend(live.map(|live| stats_of(entry, name, live)));
+                let live = port.live().filter(|_| filter.takes(name, netns.as_deref()));
+                lines.extend(live.map(|live| stats_of(entry, name, &live)));
             }
             for port in others(entry) {
                 let name = port.name().to_string();
@@ -151,7 +151,7 @@ fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
                 entry,
                 &port.spec,
                 port.origin,
-                port.live.as_deref(),
+                port.live().as_deref(),
                 port.problem.as_ref(),
             ));
         }
@@ -162,7 +162,7 @@ fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
 /// Ports that somebody else added, through netlink.
 fn others(entry: &Entry) -> Vec<Arc<Vport>> {
     let known: HashSet<u32> =
-        entry.ports.values().filter_map(|port| Some(port.live.as_ref()?.port_no())).chain([0]).collect();
+        entry.ports.values().filter_map(|port| Some(port.live()?.port_no())).chain([0]).collect();
     entry.datapath.ports().into_iter().filter(|port| !known.contains(&port.port_no())).collect()
 }
 
