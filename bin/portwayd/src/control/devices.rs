@@ -19,6 +19,8 @@ enum Owner {
     Own,
     /// A port.
     Port(PortKey),
+    /// A port that a netlink client added.
+    Other(u32),
 }
 
 impl Control {
@@ -69,6 +71,13 @@ impl Control {
                 "somebody deleted the bridge's own device {name}; the bridge goes on without it. To have it again: \
                  portway bridge del, then add or reload"
             ),
+            Owner::Other(port_no) => {
+                if let Some(port) =
+                    entry.datapath.port(port_no).filter(|port| port.port_type() != TYPE_INTERNAL)
+                {
+                    self.switch.port_detach(&port);
+                }
+            }
             Owner::Port(key) => {
                 let what = if has_moved { "moved to another namespace" } else { "was deleted" };
                 let is_internal = is_internal(entry, &key);
@@ -209,8 +218,11 @@ fn owner(tables: &Tables, netns: NetnsId, ifindex: u32) -> Option<(String, Owner
             return Some((name.clone(), Owner::Own));
         }
         let mut ports = entry.ports.iter();
-        let (key, _) = ports.find(|(_, port)| port.live().is_some_and(|live| is_it(&live)))?;
-        Some((name.clone(), Owner::Port(key.clone())))
+        if let Some((key, _)) = ports.find(|(_, port)| port.live().is_some_and(|live| is_it(&live))) {
+            return Some((name.clone(), Owner::Port(key.clone())));
+        }
+        let other = entry.datapath.ports().into_iter().find(|port| is_it(port))?;
+        Some((name.clone(), Owner::Other(other.port_no())))
     })
 }
 
@@ -219,6 +231,7 @@ fn live(tables: &Tables, bridge: &str, owner: &Owner) -> Option<Arc<Vport>> {
     match owner {
         Owner::Own => entry.datapath.port(0),
         Owner::Port(key) => entry.ports.get(key)?.live(),
+        Owner::Other(port_no) => entry.datapath.port(*port_no),
     }
 }
 
