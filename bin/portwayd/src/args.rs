@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Where what was added at the command line is kept.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/portway")]
     pub(crate) state_dir: PathBuf,
-    /// Where port types (vport-type-<number>.so) are looked for; may be repeated or separated by colons.
+    /// Where port types (`vport-type-NUMBER.so`) are looked for; may be repeated or separated by colons.
     #[arg(long, value_name = "DIR", value_delimiter = ':', default_value = "/usr/lib/portway/modules")]
     pub(crate) module_path: Vec<PathBuf>,
     /// Threads that forward packets; default: as the config file says, else one for each CPU that the process may use.

@@ -58,7 +58,7 @@ struct State {
     truncate_to: Option<u32>,
     /// Probability of the innermost sample action, in 2^-32.
     probability: u32,
-    /// Whether push_eth fails; see [`ethernet::forbids_push`].
+    /// Whether push_eth fails; see `ethernet::forbids_push`.
     push_ethernet_fails: bool,
     /// The key that upcalls report, if it is not the packet's.
     key: StaleKey,

@@ -12,8 +12,8 @@ use crate::call::{Call, Handled, MESSAGE_MAX};
 
 /// The family that a request means.
 pub(crate) fn find(request: &CtrlRequest<'_>) -> Result<&'static Family, Refusal> {
-    let by_id = request.family_id.map(|id| family_by_id(id));
-    let by_name = request.family_name.map(|name| family_by_name(name));
+    let by_id = request.family_id.map(family_by_id);
+    let by_name = request.family_name.map(family_by_name);
     let found = by_name.or(by_id).ok_or(Errno::EINVAL)?;
     found.ok_or(Errno::ENOENT.into())
 }

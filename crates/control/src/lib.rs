@@ -3,7 +3,7 @@
 //!
 //! [`Server`] holds the clients, each of which is one netlink socket: a port id in a network namespace, options, memberships,
 //! and a bounded queue of datagrams to it. A shell around it moves bytes: [`Server::handle_datagram`] in,
-//! [`Server::next_datagram`] out, [`Server::deliver_upcall`] and [`Server::handle_event`] for what the switch has to say.
+//! [`Server::next_datagram`] out, [`Server::deliver_upcall`] and `handle_event` for what the switch has to say.
 //!
 //! Reading order: `server.rs`, `dispatch.rs` (the rules that hold for all requests), then a family's file.
 

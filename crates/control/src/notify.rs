@@ -87,7 +87,7 @@ impl Server {
         match done {
             Ok(()) => self.multicast(family, netns, datagram.bytes(), None),
             Err(error) => {
-                tracing::error!(family = family.name, "a notification could not be written: {error}")
+                tracing::error!(family = family.name, "a notification could not be written: {error}");
             }
         }
     }

@@ -8,7 +8,7 @@
 //! the masked bytes are a key for the exact-match cache, and no field is ever extracted.
 //!
 //! A lens says `None` for any packet that is not plainly of a known shape; that one takes the general way through
-//! [`crate::extract`], which is also the definition of what is right: `tests` hold the two together.
+//! [`crate::extract()`], which is also the definition of what is right: `tests` hold the two together.
 
 use zerocopy::network_endian::U16;
 

@@ -136,7 +136,7 @@ impl NetlinkServer {
             for event in &events {
                 self.event(event.data.u64(), event.flags);
             }
-            self.from_switch();
+            self.take_from_switch();
             self.flush_all();
         }
         Ok(())
@@ -271,7 +271,7 @@ impl NetlinkServer {
     }
 
     /// What the switch has to say.
-    fn from_switch(&mut self) {
+    fn take_from_switch(&mut self) {
         while let Ok(upcall) = self.upcalls.try_recv() {
             self.server.deliver_upcall(upcall);
         }

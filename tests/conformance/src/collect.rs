@@ -134,8 +134,7 @@ impl<'a> Collector<'a> {
                 }
             }
         }
-        loop {
-            let Some(listener) = &self.player.sockets.listener else { break };
+        while let Some(listener) = &self.player.sockets.listener {
             let Some(datagram) = listener.receive(0)? else { break };
             let messages = self.describe(&datagram, "");
             messages.iter().for_each(|_| self.arrived());

@@ -136,7 +136,7 @@ impl Judge {
             }
             return Outcome::HostCannot(device);
         }
-        if let Some((_, excuse)) = self.unmade.iter().find(|(port, _)| is_named(&port)) {
+        if let Some((_, excuse)) = self.unmade.iter().find(|(port, _)| is_named(port)) {
             return Outcome::Excused(excuse.reason().into());
         }
         if !is_compared(what) {

@@ -147,7 +147,7 @@ unsafe fn read_control(header: &libc::msghdr, frame: &mut Frame) {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = message.as_ref() {
             let (level, kind) = (control.cmsg_level, control.cmsg_type);
-            let len = control.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            let len = control.cmsg_len - libc::CMSG_LEN(0) as usize;
             let data = libc::CMSG_DATA(message);
             if (level, kind) == (libc::SOL_PACKET, libc::PACKET_AUXDATA)
                 && len >= size_of::<libc::tpacket_auxdata>()
