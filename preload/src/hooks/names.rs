@@ -155,7 +155,7 @@ unsafe fn give_option(
                 words.as_ptr().cast::<u8>(),
                 value.cast(),
                 fitting * size_of::<u32>(),
-            )
+            );
         };
     }
     // SAFETY: the caller promises it.

@@ -70,7 +70,10 @@ fn flows_carry_traffic() {
         "{dump}"
     );
     let filtered = lab.dpctl("--names dump-flows dp0 filter=arp");
-    assert!(filtered.lines().count() == 2 && filtered.lines().all(|line| line.contains("0x0806")), "{filtered}");
+    assert!(
+        filtered.lines().count() == 2 && filtered.lines().all(|line| line.contains("0x0806")),
+        "{filtered}"
+    );
     let names = lab.dpctl("--names -m dump-flows dp0");
     assert!(
         names.contains("in_port(p1)") && names.contains("actions:p2") && names.contains("dp:ovs"),
