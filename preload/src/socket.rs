@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::connection::{self, Failure, Opened};
 use crate::lock::ForkLock;
 use crate::namespace::Namespace;
+use crate::notice;
 use crate::table::{self, Hidden};
 
 /// Whose socket it is.
@@ -172,6 +173,7 @@ impl<'a> Ours<'a> {
         link.is_online = true;
         // With the old other end, whoever waits on the old file is woken.
         link.control = control;
+        notice::restarted();
         Ok(())
     }
 

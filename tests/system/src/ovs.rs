@@ -39,6 +39,7 @@ impl Ovs {
     /// Starts `ovs-vswitchd`.
     pub fn start(&mut self, lab: &Lab) {
         let mut command = lab.wrapped("ovs-vswitchd");
+        command.arg("--monitor").env("PORTWAY_ON_RESTART", "end");
         command
             .env("OVS_RUNDIR", &self.folder)
             .arg(format!("unix:{}", self.folder.join("db.sock").display()));
@@ -52,9 +53,20 @@ impl Ovs {
         });
     }
 
-    /// Kills `ovs-vswitchd`, which cannot do anything about it.
+    /// Process id of `ovs-vswitchd` itself: the child of the process that supervises it.
+    pub fn pid(&self) -> Option<u32> {
+        let monitor = self.vswitchd.as_ref()?.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Kills `ovs-vswitchd`, which cannot do anything about it, and who would start it again.
     pub fn kill(&mut self) {
+        let child = self.pid();
         self.vswitchd = None;
+        if let Some(pid) = child {
+            run(Command::new("kill").args(["-9", &pid.to_string()]));
+        }
         let _ = std::fs::remove_file(self.folder.join("vs.ctl"));
     }
 
@@ -81,5 +93,13 @@ impl Ovs {
         let log = std::fs::read_to_string(self.folder.join("vs.log")).unwrap_or_default();
         let bad = |line: &&str| ["|WARN|", "|ERR|", "|EMER|"].iter().any(|level| line.contains(level));
         log.lines().filter(bad).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Ovs {
+    fn drop(&mut self) {
+        if self.vswitchd.is_some() {
+            self.kill();
+        }
     }
 }

@@ -131,3 +131,16 @@ fn a_killed_vswitchd_leaves_portway_unharmed() {
     within("it is back", || lab.hosts[0].reaches("10.1.0.2"));
     assert!(!lab.daemon_log().contains("panicked"), "{}", lab.daemon_log());
 }
+
+#[test]
+fn vswitchd_recovers_from_a_restart_of_portwayd() {
+    let mut lab = Lab::new(2);
+    let ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let before = ovs.pid();
+    lab.stop_daemon();
+    assert!(!lab.hosts[0].reaches("10.1.0.2"), "nobody forwards");
+    lab.start_daemon();
+    within("traffic flows again", || lab.hosts[0].reaches("10.1.0.2"));
+    assert_ne!(ovs.pid(), before, "it has started again");
+}
