@@ -144,3 +144,40 @@ fn vswitchd_recovers_from_a_restart_of_portwayd() {
     within("traffic flows again", || lab.hosts[0].reaches("10.1.0.2"));
     assert_ne!(ovs.pid(), before, "it has started again");
 }
+
+#[test]
+fn ovs_ctl_starts_and_stops() {
+    let lab = Lab::new(1);
+    let folder = lab.path("ctl");
+    std::fs::create_dir(&folder).unwrap();
+    let ctl = |line: &str| {
+        let mut command = lab.wrapped("/usr/share/openvswitch/scripts/ovs-ctl");
+        for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"] {
+            command.env(variable, &folder);
+        }
+        // The file that stands in for modprobe, first in the path.
+        let helpers = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/openvswitch");
+        command.env("PATH", format!("{helpers}:{}", std::env::var("PATH").unwrap_or_default()));
+        // The daemons keep the standard output open, so it is no pipe.
+        let out = std::fs::File::create(folder.join("said")).unwrap();
+        command.args(line.split(' ')).stdout(out.try_clone().unwrap()).stderr(out);
+        let status = command.status().unwrap();
+        assert!(
+            status.success(),
+            "{line}: {}",
+            std::fs::read_to_string(folder.join("said")).unwrap_or_default()
+        );
+    };
+    ctl("--no-monitor --system-id=random --no-record-hostname start");
+    let database = format!("--db=unix:{}", folder.join("db.sock").display());
+    let added = said(
+        std::process::Command::new("ovs-vsctl")
+            .args([&database, "-t", "10", "add-br", "br0", "--", "add-port", "br0", "p1"]),
+    );
+    let answers = added.ok && {
+        lab.switch.sh("ip addr add 10.1.0.100/24 dev br0; ip link set br0 up");
+        lab.hosts[0].reaches("10.1.0.100")
+    };
+    ctl("stop");
+    assert!(answers, "{added:?}");
+}
