@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The project's own commands: `cargo xtask setup | demo | test | bench | tidy | ci`.
+//! The project's own commands: `cargo xtask setup | demo | test | conformance | bench | tidy | ci`.
 //!
 //! Each command does its own set-up, so a fresh clone needs nothing but a Rust toolchain.
 #![forbid(unsafe_code)]
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Setup { purposes } => setup::run(&purposes),
+        Command::Conformance(options) => checks::conformance::run(&options),
         Command::Tidy => tidy::run(),
         Command::Test(options) => checks::test::run(&options),
         Command::TestInside(options) => checks::test::inside(&options),
@@ -73,6 +74,8 @@ enum Command {
     /// The part of `test` that runs in a private world
     #[command(hide = true)]
     TestInside(checks::test::Options),
+    /// Replay recordings of the kernel module against portwayd and compare byte for byte
+    Conformance(checks::conformance::Options),
     /// Everything a change must pass: format, lints, tidy, tests, documentation
     Ci,
     /// Build and install programs, port types, systemd unit, man pages, completions

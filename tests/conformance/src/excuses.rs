@@ -31,12 +31,38 @@ const PER_CPU: Excuse = Excuse::Different(
 
 const NUMBERS: Excuse =
     Excuse::Different("the port has another number because this host cannot make the devices before it");
+const NEWER: Excuse =
+    Excuse::Different("an action of newer kernels, which Portway has and Linux 6.1 refuses");
+const USO: Excuse = Excuse::Different(
+    "this host's kernel takes UDP super-packets from the scenario, Linux 6.1 refused to send them",
+);
+const NO_RX_HANDLER: Excuse = Excuse::Different(
+    "a port's device takes other upper devices (macvlan), which the kernel's receive handler keeps out; so it can become a port",
+);
+const STARTS_UP: Excuse = Excuse::Different(
+    "an internal port's device is up from the start; the kernel's starts down and loses a packet",
+);
+const CACHE_EMPTIED: Excuse = Excuse::Different(
+    "a new size does not empty a cache here, so one more look-up is answered by it (n_cache_hit)",
+);
 const TAP_MTU: Excuse = Excuse::Different("an internal port is a TAP, whose MTU is at most 65521");
 
 /// Scenarios and steps by name: "scenario" for all of its steps, "scenario:step" for one.
 const BY_NAME: &[(&str, Excuse)] = &[
     ("datapath-percpu", PER_CPU),
     ("vport-internal-dev:6", TAP_MTU),
+    ("vport-stats:17", STARTS_UP),
+    ("vport-stats:20", STARTS_UP),
+    ("vport-stats:23", STARTS_UP),
+    ("vport-netdev-kinds:18", NO_RX_HANDLER),
+    ("datapath-cache-stats:21", CACHE_EMPTIED),
+    ("keys-gso:8", USO),
+    ("keys-gso:17", USO),
+    ("act-hash:10", NEWER),
+    ("act-hash:11", NEWER),
+    ("act-hash:12", NEWER),
+    ("act-output:48", NEWER),
+    ("act-output:49", NEWER),
     ("fuzz-vport-new-vxlan", TUNNELS),
     ("vport-vxlan-conflict:9", TUNNELS),
     ("vport-netdev-kinds:10", NUMBERS),
@@ -45,6 +71,10 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("vport-netdev-kinds:29", NUMBERS),
     ("vport-netdev-kinds:31", NUMBERS),
 ];
+
+/// Scenarios that are all about what a later part brings.
+const BY_PREFIX: &[(&str, Excuse)] =
+    &[("tun-", TUNNELS), ("tun6-", TUNNELS), ("ct-", CONNTRACK), ("meter-", METERS)];
 
 /// What recordings call the tunnel types, their modules, and the devices that only they make.
 const TUNNEL_WORDS: &[&str] = &[
@@ -76,6 +106,9 @@ fn mentions(value: &Value, words: &[&str]) -> bool {
 pub fn excuse(scenario: &str, step: usize, what: &Value, recorded: &Value) -> Option<Excuse> {
     let name = format!("{scenario}:{step}");
     if let Some((_, excuse)) = BY_NAME.iter().find(|(known, _)| *known == scenario || *known == name) {
+        return Some(*excuse);
+    }
+    if let Some((_, excuse)) = BY_PREFIX.iter().find(|(prefix, _)| scenario.starts_with(prefix)) {
         return Some(*excuse);
     }
     if mentions(what, TUNNEL_WORDS) || mentions(recorded, TUNNEL_WORDS) {

@@ -2,5 +2,6 @@
 //! What a change must pass: the tests, and around them format, lints and documentation.
 
 pub(crate) mod ci;
+pub(crate) mod conformance;
 mod summary;
 pub(crate) mod test;

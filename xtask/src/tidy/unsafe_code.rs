@@ -19,6 +19,7 @@ const ALLOWED: &[&str] = &[
     "preload/",
     "bench/src/allocations.rs",
     "tests/conformance/src/tap.rs",
+    "tests/conformance/src/tap.rs",
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
