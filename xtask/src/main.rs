@@ -36,10 +36,11 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Setup { purposes } => setup::run(&purposes),
-        Command::Conformance(options) => checks::conformance::run(&options),
         Command::Tidy => tidy::run(),
         Command::Test(options) => checks::test::run(&options),
         Command::TestInside(options) => checks::test::inside(&options),
+        Command::Conformance(options) => checks::conformance::run(&options),
+        Command::ConformanceInside(options) => checks::conformance::inside(&options),
         Command::Ci => checks::ci::run(),
         Command::Install(options) => install::run(&options),
         Command::Demo => demo::run(),
@@ -74,8 +75,11 @@ enum Command {
     /// The part of `test` that runs in a private world
     #[command(hide = true)]
     TestInside(checks::test::Options),
-    /// Replay recordings of the kernel module against portwayd and compare byte for byte
+    /// Replay the kernel module's recorded answers against the daemon
     Conformance(checks::conformance::Options),
+    /// The part of `conformance` that runs in a private world
+    #[command(hide = true)]
+    ConformanceInside(checks::conformance::Options),
     /// Everything a change must pass: format, lints, tidy, tests, documentation
     Ci,
     /// Build and install programs, port types, systemd unit, man pages, completions

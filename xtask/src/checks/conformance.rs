@@ -1,22 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask conformance`: the kernel module's recordings, replayed against `portwayd`.
+//! `cargo xtask conformance`: recordings of the kernel module's answers, replayed against the daemon.
 
-use crate::process::{self, cargo};
+use super::summary::Summary;
+use crate::process::{self, Told, cargo};
+use crate::setup::{self, Purpose};
 use crate::workspace;
-use anyhow::Result;
+use crate::world::enter;
+use anyhow::{Result, bail};
 use std::process::Command;
 
-/// What to replay; the program `portway-conformance` explains its options with `--help`.
+/// What to replay.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Folders of recordings, --area A, --scenario S, --verbose
+    /// What `portway-conformance` takes, as `--scenario vport- --verbose`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Builds the daemon and the runner, and runs it. It makes namespaces of its own for each scenario: it needs root.
+/// Builds the daemon and the runner, and replays in a private world.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    process::run(&mut cargo(["build", "--package", "portwayd", "--package", "portway-conformance"]))?;
-    let runner = workspace::target_dir().join("debug/portway-conformance");
-    process::run(Command::new(runner).args(&options.arguments))
+    setup::run(&[Purpose::Test])?;
+    process::run(&mut build())?;
+    let arguments = ["conformance-inside", "--"].map(str::to_owned).into_iter();
+    enter(&arguments.chain(options.arguments.iter().cloned()).collect::<Vec<_>>())
+}
+
+/// The replaying itself, inside the private world.
+pub(crate) fn inside(options: &Options) -> Result<()> {
+    let mut summary = Summary::default();
+    let succeeded = process::watch(runner().args(&options.arguments), |line| summary.take_area(line))?;
+    println!("{} scenarios passed, {} failed", summary.passed, summary.failed);
+    if !succeeded {
+        bail!(Told(1));
+    }
+    Ok(())
+}
+
+/// Builds the daemon and the runner beside it.
+pub(super) fn build() -> Command {
+    cargo(["build", "--package", "portwayd", "--package", "portway-conformance"])
+}
+
+/// The runner with the project's own recordings.
+pub(super) fn runner() -> Command {
+    Command::new(workspace::target_dir().join("debug/portway-conformance"))
 }

@@ -28,6 +28,22 @@ impl Summary {
         }
     }
 
+    /// Takes a line of the conformance runner's table, `vport   17/37   378/447   ...`: its scenarios are tests.
+    pub(super) fn take_area(&mut self, line: &str) {
+        let mut columns = line.split_whitespace();
+        let (Some(_), Some(scenarios), Some(steps)) = (columns.next(), columns.next(), columns.next()) else {
+            return;
+        };
+        let pair = |text: &str| -> Option<(usize, usize)> {
+            let (matched, all) = text.split_once('/')?;
+            Some((matched.parse().ok()?, all.parse().ok()?))
+        };
+        if let (Some((matched, all)), Some(_)) = (pair(scenarios), pair(steps)) {
+            self.passed += matched;
+            self.failed += all.saturating_sub(matched);
+        }
+    }
+
     fn add(&mut self, part: &str) {
         let Some((count, kind)) = part.split_once(' ') else { return };
         let Ok(count) = count.parse::<usize>() else { return };
@@ -57,6 +73,15 @@ mod tests {
         let nextest =
             "Summary [0.04s] 9 tests run: 5 passed (1 slow), 2 failed, 1 timed out, 1 exec failed, 4 skipped";
         assert_eq!(taken(&[nextest]), Summary { passed: 5, failed: 4, ignored: 4 });
+    }
+
+    #[test]
+    fn areas_of_the_conformance_table_are_counted() {
+        let mut summary = Summary::default();
+        summary.take_area("area       scenarios   steps matched  excused");
+        summary.take_area("vport          17/37         378/447      108                 10           34");
+        summary.take_area("excused, 12 steps: upcalls by CPU");
+        assert_eq!(summary, Summary { passed: 17, failed: 20, ignored: 0 });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `cargo xtask test`: every test there is, then one line with the sum.
 
+use super::conformance;
 use super::summary::Summary;
 use crate::process::{self, Told, cargo};
 use crate::setup::{self, Purpose};
@@ -15,6 +16,9 @@ pub(crate) struct Options {
     /// Use cargo's own runner even where cargo-nextest is installed
     #[arg(long)]
     no_nextest: bool,
+    /// Replay the kernel module's recordings, too
+    #[arg(long)]
+    conformance: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -22,7 +26,7 @@ pub(crate) struct Options {
 impl Options {
     /// Everything, with the best runner at hand.
     pub(super) fn everything() -> Self {
-        Self { no_nextest: false, filter: None }
+        Self { no_nextest: false, conformance: false, filter: None }
     }
 }
 
@@ -42,6 +46,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut arguments = vec!["test-inside".to_owned()];
     arguments.extend(options.no_nextest.then(|| "--no-nextest".to_owned()));
+    if options.conformance {
+        arguments.push("--conformance".to_owned());
+        process::run(&mut conformance::build())?;
+    }
     arguments.extend(options.filter.clone());
     enter(&arguments)
 }
@@ -78,21 +86,32 @@ pub(crate) fn inside(options: &Options) -> Result<()> {
 struct Step {
     what: &'static str,
     command: Command,
+    /// Whether the lines to count are those of the conformance runner.
+    is_conformance: bool,
 }
 
 impl Step {
+    fn new(what: &'static str, command: Command) -> Self {
+        Self { what, command, is_conformance: false }
+    }
+
     fn run(mut self, summary: &mut Summary) -> Result<bool> {
-        process::watch(&mut self.command, |line| summary.take(line))
+        let take = if self.is_conformance { Summary::take_area } else { Summary::take };
+        process::watch(&mut self.command, |line| take(summary, line))
     }
 }
 
 fn steps(options: &Options) -> Vec<Step> {
     let mut steps = vec![
-        Step { what: "unit, property, end-to-end and system tests", command: workspace_tests(options) },
-        Step { what: "examples in the documentation", command: doc_tests(options) },
+        Step::new("unit, property, end-to-end and system tests", workspace_tests(options)),
+        Step::new("examples in the documentation", doc_tests(options)),
     ];
     if workspace::has_package("crates/sync") {
-        steps.push(Step { what: "concurrent structures under loom", command: loom_tests(options) });
+        steps.push(Step::new("concurrent structures under loom", loom_tests(options)));
+    }
+    if options.conformance {
+        let what = "recordings of the kernel module";
+        steps.push(Step { what, command: conformance::runner(), is_conformance: true });
     }
     steps
 }
