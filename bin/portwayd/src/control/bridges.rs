@@ -2,11 +2,12 @@
 //! Bridges come and go.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use portway_api::{BridgeSpec, Done, Failure, FailureKind, Origin, Vlans};
 use portway_bridge::PortSettings;
 use portway_datapath::DatapathRequest;
-use portway_vport::PortName;
+use portway_vport::{PortName, Vport};
 
 use super::failures::failure;
 use super::{Control, Entry, Tables, port_vlan, settings, types};
@@ -14,6 +15,11 @@ use crate::config::{BridgeConfig, name_fault};
 
 /// The type of a bridge's own port if nobody says otherwise.
 pub(super) const OWN_TYPE: &str = "internal";
+
+/// Threads that destroy ports together.
+const DESTROYERS: usize = 32;
+/// So few ports are not worth a thread.
+const ALONE: usize = 4;
 
 /// A device's name as the switch takes it.
 pub(super) fn port_name(name: &str) -> Result<PortName, Failure> {
@@ -115,13 +121,13 @@ impl Control {
 
     /// Takes a bridge down.
     pub(super) fn release(&self, entry: Entry) {
-        let Entry { spec, datapath, ports, .. } = entry;
+        let Entry { spec, datapath, .. } = entry;
         self.switching.remove(&datapath);
-        // Its vports are let go of before the switch destroys them, or their devices would outlive the request.
-        drop(ports);
+        let ports = datapath.ports();
         if let Err(error) = self.switch.datapath_del(&datapath) {
             tracing::error!(bridge = %spec.name, "{}", failure(&error));
         }
+        destroy(ports);
         tracing::info!(bridge = %spec.name, "bridge deleted");
     }
 
@@ -136,6 +142,19 @@ impl Control {
             entry.own_vlans = own_vlans.clone();
         }
     }
+}
+
+/// Destroys ports that have left the switch, many at a time: each waits for the kernel to let go of its device, and those waits
+/// can be shared.
+fn destroy(mut ports: Vec<Arc<Vport>>) {
+    let each = ports.len().div_ceil(DESTROYERS);
+    std::thread::scope(|scope| {
+        while ports.len() > ALONE {
+            let some = ports.split_off(ports.len() - each.min(ports.len()));
+            scope.spawn(move || drop(some));
+        }
+        drop(ports);
+    });
 }
 
 /// The limits that the config file has, for requests.
