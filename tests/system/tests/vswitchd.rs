@@ -103,6 +103,45 @@ fn vlans() {
 }
 
 #[test]
+fn a_mirror_copies() {
+    let lab = Lab::new(3);
+    let ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let copied = || lab.hosts[2].sh("awk '/e0:/ {print $3}' /proc/net/dev").trim().parse::<u64>().unwrap();
+    ovs.vsctl(
+        "-- --id=@p get port p3 -- --id=@m create mirror name=m0 select-all=true output-port=@p -- set bridge br0 mirrors=@m",
+    );
+    // Flows that are there already are changed by a thread of their own.
+    within("the pings and their answers are copied", || {
+        let before = copied();
+        lab.hosts[0].reaches("10.1.0.2") && copied() >= before + 6
+    });
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_thousand_short_connections() {
+    const SERVER: &str = "
+import socket
+s = socket.create_server(('10.1.0.2', 7000), backlog=128)
+while True:
+    c, _ = s.accept(); c.send(b'x'); c.close()
+";
+    const CLIENT: &str = "
+import socket
+for _ in range(1000):
+    c = socket.create_connection(('10.1.0.2', 7000), 5); assert c.recv(1) == b'x'; c.close()
+";
+    let lab = Lab::new(2);
+    let ovs = bridge(&lab);
+    let _server = background(lab.hosts[1].command("python3").args(["-c", SERVER]));
+    within("the server listens", || lab.hosts[1].sh("ss -Htln sport = 7000").contains("7000"));
+    let client = said(lab.hosts[0].command("python3").args(["-c", CLIENT]));
+    assert!(client.ok, "{client:?}");
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn patch_ports_join_bridges() {
     let lab = Lab::new(2);
     let ovs = bridge(&lab);
