@@ -10,10 +10,10 @@ use portway_actions::Program;
 use portway_datapath::{Datapath, Flow, FlowParts, FlowRequest as Make, Ufid};
 use portway_flow::{Action, Classified, FlowKey, FlowMask};
 use portway_messages::Refusal;
-use portway_messages::actions::{decode_actions, put_actions};
+use portway_messages::actions::{decode_actions, encode_actions, put_actions};
 use portway_messages::flow::{FlowCounts, FlowRequest};
 use portway_messages::key::{Match, decode_key, decode_match, put_key, put_mask};
-use portway_netlink::{Attr, AttrBuilder, Error};
+use portway_netlink::{Attr, AttrBuilder, Attrs, Error};
 use portway_uapi::Errno;
 use portway_uapi::netlink::{NLM_F_CREATE, NLM_F_EXCL};
 use portway_uapi::openvswitch::*;
@@ -38,6 +38,56 @@ fn read_match(key: Attr<'_>, request: &FlowRequest<'_>) -> Result<Match, Refusal
 
 fn read_actions(actions: Attr<'_>) -> Result<Vec<Action>, Refusal> {
     decode_actions(actions.payload()).map_err(|error| error.errno().into())
+}
+
+/// How the kernel shows a list: actions that hold other lists or fields in an order of its own, the others as they were written.
+/// `None`: as we would write it.
+fn written(list: &[u8], actions: &[Action]) -> Option<Box<[u8]>> {
+    let mut shown = Vec::with_capacity(list.len());
+    write_list(&mut AttrBuilder::new(&mut shown), Some(list), actions).ok()?;
+    (encode_actions(actions).ok()? != shown).then(|| shown.into())
+}
+
+/// Writes a list that was written as `list`; the two have the same number of actions.
+fn write_list(b: &mut AttrBuilder<'_>, list: Option<&[u8]>, actions: &[Action]) -> Result<(), Error> {
+    let attrs = Attrs::new(list.unwrap_or_default());
+    attrs.zip(actions).try_for_each(|(attr, action)| write_action(b, attr, action))
+}
+
+fn write_action(b: &mut AttrBuilder<'_>, attr: Attr<'_>, action: &Action) -> Result<(), Error> {
+    let inside =
+        |kind| attr.nested().filter(|inner| inner.kind() == kind).last().map(|inner| inner.payload());
+    match action {
+        Action::Clone(actions) => {
+            b.nest_unmarked(attr.kind(), |b| write_list(b, Some(attr.payload()), actions))
+        }
+        Action::Sample(sample) => b.nest_unmarked(attr.kind(), |b| {
+            b.put_u32(OVS_SAMPLE_ATTR_PROBABILITY, sample.probability)?;
+            b.nest_unmarked(OVS_SAMPLE_ATTR_ACTIONS, |b| {
+                write_list(b, inside(OVS_SAMPLE_ATTR_ACTIONS), &sample.actions)
+            })
+        }),
+        Action::Set(_) | Action::CheckPacketLength(_) | Action::DecTtl(_) => {
+            let bytes = encode_actions(std::slice::from_ref(action))?;
+            Attrs::new(&bytes).try_for_each(|attr| b.put(attr.raw_kind(), attr.payload()))
+        }
+        Action::Output(_)
+        | Action::Userspace(_)
+        | Action::PushVlan(_)
+        | Action::PopVlan
+        | Action::Truncate(_)
+        | Action::Recirculate(_)
+        | Action::Hash(_)
+        | Action::Drop(_)
+        | Action::PushMpls(_)
+        | Action::PopMpls(_)
+        | Action::PushEth(_)
+        | Action::PopEth
+        | Action::PushNsh(_)
+        | Action::PopNsh
+        | Action::Meter(_)
+        | Action::Psample(_) => b.put(attr.kind(), attr.payload()),
+    }
 }
 
 /// Refuses actions that do not suit the flow's packets.
@@ -97,7 +147,10 @@ pub(crate) fn encode_flow(
     };
     counts.encode(b)?;
     if ufid_flags & OVS_UFID_F_OMIT_ACTIONS == 0 {
-        put_actions(b, OVS_FLOW_ATTR_ACTIONS, flow.program(&guard).actions())?;
+        match flow.written_actions() {
+            Some(written) => b.put(OVS_FLOW_ATTR_ACTIONS, &written)?,
+            None => put_actions(b, OVS_FLOW_ATTR_ACTIONS, flow.program(&guard).actions())?,
+        }
     }
     Ok(())
 }
@@ -125,9 +178,10 @@ impl Call<'_> {
 
 pub(crate) fn new(call: &mut Call<'_>) -> Handled {
     let request = decode(call)?;
-    let (Some(key), Some(actions)) = (request.key, request.actions) else { return Err(Errno::EINVAL.into()) };
+    let (Some(key), Some(list)) = (request.key, request.actions) else { return Err(Errno::EINVAL.into()) };
     let Match { key, mask } = read_match(key, &request)?;
-    let actions = read_actions(actions)?;
+    let actions = read_actions(list)?;
+    let written = written(list.payload(), &actions);
     let ufid = request.ufid.and_then(Ufid::new);
     let found = call.datapath(request.dp_ifindex);
     let Ok(datapath) = found else {
@@ -149,6 +203,7 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
             flow
         }
     };
+    flow.set_written_actions(written);
     call.notify_flow(OVS_FLOW_CMD_NEW, &datapath, &flow, request.ufid_flags)
 }
 
@@ -219,6 +274,8 @@ pub(crate) fn set(call: &mut Call<'_>) -> Handled {
     if let Some(actions) = &actions {
         let changed = call.server.switch.flow_set_actions(&datapath, &flow, actions);
         changed.map_err(|error| errno_of(&error))?;
+        let list = request.actions.map_or(&[][..], |list| list.payload());
+        flow.set_written_actions(written(list, actions));
     }
     // The reply shows the statistics from before they are cleared.
     let notified = call.notify_flow(OVS_FLOW_CMD_SET, &datapath, &flow, request.ufid_flags);

@@ -2,7 +2,7 @@
 //! One flow of a datapath: key, mask, what to do, and what it has seen.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use portway_actions::Program;
 use portway_flow::{Cached, Classified, FlowKey, FlowMask, PackedKey};
@@ -74,6 +74,8 @@ pub struct Flow {
     /// As the client gave it.
     key: PackedKey,
     ufid: Option<Ufid>,
+    /// How the client wrote the actions, where that is not how we would: for whoever shows them.
+    written: Mutex<Option<Box<[u8]>>>,
 }
 
 impl Flow {
@@ -97,7 +99,18 @@ impl Flow {
             mask,
             key: PackedKey::from(&parts.key),
             ufid: parts.ufid,
+            written: Mutex::new(None),
         }
+    }
+
+    /// How the client wrote the actions, if somebody noted it.
+    pub fn written_actions(&self) -> Option<Box<[u8]>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how the client wrote the actions.
+    pub fn set_written_actions(&self, written: Option<Box<[u8]>>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
     }
 
     /// The key as the client gave it, bits outside the mask included.

@@ -48,7 +48,8 @@ impl Daemon {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
-        while !self.socket().exists() {
+        // The socket is there a moment before somebody listens at it.
+        while !self.log().contains(" is ready") {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the daemon ended at once, {status}: {}", self.log());
             }
