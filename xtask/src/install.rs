@@ -22,13 +22,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.destdir == Path::new("/") && !process::is_root() {
         bail!("installing into / needs root; --destdir DIR does not");
     }
-    product::build(&["portwayd", "portway"])?;
+    product::build(&["portwayd", "portway", "portway-preload"])?;
     let target = Target { root: options.destdir.clone() };
     target.copy(&program("portwayd"), "usr/sbin/portwayd", 0o755)?;
     target.copy(&program("portway"), "usr/bin/portway", 0o755)?;
     product::lay_out_modules(&target.folder("usr/lib/portway/modules")?)?;
 
     let dist = workspace::root().join("dist");
+    // The drop-in that has Debian's openvswitch-switch use these is for the user to put in place: dist/openvswitch.
+    target.copy(&program("libportway_netlink.so"), "usr/lib/portway/libportway_netlink.so", 0o644)?;
+    target.copy(&dist.join("openvswitch/modprobe"), "usr/lib/portway/openvswitch/modprobe", 0o755)?;
+    for page in ["README.md", "ovs-vswitchd.conf"] {
+        target.copy(
+            &dist.join("openvswitch").join(page),
+            &format!("usr/share/doc/portway/openvswitch/{page}"),
+            0o644,
+        )?;
+    }
     target.copy(&dist.join("portwayd.service"), "usr/lib/systemd/system/portwayd.service", 0o644)?;
     if !target.root.join("etc/portway/portway.toml").exists() {
         target.copy(&dist.join("portway.toml"), "etc/portway/portway.toml", 0o644)?;
