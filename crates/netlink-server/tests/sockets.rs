@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Clients over real sockets: good ones, silent ones, ones that send nonsense or vanish. No root needed.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use portway_control::Limits;
+use portway_datapath::{Switch, SwitchConfig};
+use portway_netlink_server::NetlinkServer;
+use portway_netlink_socket::{Command, NetlinkSocket};
+use portway_vport::Registry;
+
+const GENERIC: u32 = 16;
+
+fn open(path: &Path, port_id: u32) -> Result<NetlinkSocket, portway_netlink_socket::Error> {
+    let netns = File::open("/proc/self/ns/net").unwrap();
+    NetlinkSocket::open(path, netns.as_fd(), GENERIC, port_id)
+}
+
+/// GETFAMILY of `ovs_flow`, with an acknowledgement.
+fn get_family() -> Vec<u8> {
+    let body = [&[3, 1, 0, 0, 13, 0, 2, 0][..], b"ovs_flow\0", &[0; 3]].concat();
+    let mut bytes = (16 + body.len() as u32).to_ne_bytes().to_vec();
+    bytes.extend([16, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(body);
+    bytes
+}
+
+#[test]
+fn clients_of_all_kinds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("netlink.sock");
+    let switch = Switch::new(SwitchConfig::default(), Registry::new());
+    let mut server = NetlinkServer::bind(&path, switch.clone(), Limits::default()).unwrap();
+    assert!(NetlinkServer::bind(&path, switch, Limits::default()).is_err(), "somebody listens there");
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.run());
+
+    let good = open(&path, 0).unwrap();
+    assert_ne!(good.port_id(), 0);
+    assert_eq!(good.command(Command::Bind(4711)).unwrap(), 4711);
+    assert!(open(&path, 4711).is_err(), "EADDRINUSE");
+    assert!(good.command(Command::Join(9999)).is_err(), "no such group");
+    good.command(Command::Join(0x21)).unwrap();
+
+    // It connects and says nothing, or the wrong thing; and many come and go.
+    assert!(UnixStream::connect(&path).is_err(), "another kind of socket is refused");
+    let file = File::open("/proc/self/status").unwrap();
+    assert!(NetlinkSocket::open(&path, file.as_fd(), GENERIC, 0).is_err(), "no namespace");
+    let netns = File::open("/proc/self/ns/mnt").unwrap();
+    assert!(NetlinkSocket::open(&path, netns.as_fd(), GENERIC, 0).is_err(), "no network namespace");
+    for _ in 0..1000 {
+        open(&path, 0).unwrap();
+    }
+    for nonsense in [&[0_u8][..], &[0xff; 100], &[0; 60_000]] {
+        good.send(nonsense).unwrap();
+    }
+
+    // The answer is there when `send` returns.
+    good.send(&get_family()).unwrap();
+    let reply = good.receive(0).unwrap().expect("the family");
+    assert!(reply.windows(8).any(|part| part == b"ovs_flow"));
+    assert!(good.receive(0).unwrap().is_some(), "the acknowledgement");
+    assert!(good.receive(0).unwrap().is_none());
+
+    handle.stop();
+    thread.join().unwrap().unwrap();
+    assert!(!path.exists(), "the socket goes with the server");
+}
