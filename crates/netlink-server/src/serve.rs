@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +72,15 @@ impl Handle {
     }
 }
 
+/// Runs a step; false if it panicked: a fault of ours that must not take the thread with it.
+fn contained(step: impl FnOnce()) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(step));
+    if outcome.is_err() {
+        tracing::error!("a netlink request failed inside portwayd and was given up; please report this");
+    }
+    outcome.is_ok()
+}
+
 /// The netlink server with its sockets.
 pub struct NetlinkServer {
     server: Server,
@@ -134,10 +144,16 @@ impl NetlinkServer {
                 Err(errno) => return Err(io_error("epoll")(errno)),
             }
             for event in &events {
-                self.event(event.data.u64(), event.flags);
+                let token = event.data.u64();
+                if !contained(|| self.event(token, event.flags)) {
+                    // Whoever brought it about loses its connection; the others notice nothing.
+                    self.close(token / 2);
+                }
             }
-            self.take_from_switch();
-            self.flush_all();
+            contained(|| {
+                self.take_from_switch();
+                self.flush_all();
+            });
         }
         Ok(())
     }
