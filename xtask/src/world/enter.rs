@@ -5,6 +5,7 @@ use crate::process::{self, Told};
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,9 +30,10 @@ pub(crate) fn enter(arguments: &[String]) -> Result<()> {
             "network namespaces need root: run it with sudo, as in `sudo -E env PATH=$PATH cargo xtask ...`"
         );
     }
+    let copy = OwnCopy::make()?;
     let mut child = Command::new("unshare")
         .args(["--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
-        .arg(std::env::current_exe()?)
+        .arg(&copy.0)
         .args(["world", "--"])
         .args(arguments)
         .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
@@ -47,6 +49,25 @@ pub(crate) fn enter(arguments: &[String]) -> Result<()> {
         Some(0) => Ok(()),
         Some(code) => bail!(Told(u8::try_from(code).unwrap_or(1))),
         None => bail!("`unshare` ended: {status}"),
+    }
+}
+
+/// A copy of this program: cargo replaces the file it was started from when it builds the workspace, and tests do that.
+struct OwnCopy(PathBuf);
+
+impl OwnCopy {
+    fn make() -> Result<Self> {
+        let copy = Self(std::env::temp_dir().join(format!("portway-xtask-{}", std::process::id())));
+        // This link leads to the file that runs, replaced or not.
+        std::fs::copy("/proc/self/exe", &copy.0)
+            .with_context(|| format!("cannot copy this program to {}", copy.0.display()))?;
+        Ok(copy)
+    }
+}
+
+impl Drop for OwnCopy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
