@@ -64,9 +64,10 @@ fn openflow_rules() {
     let ovs = bridge(&lab);
     assert!(lab.hosts[0].reaches("10.1.0.2"));
     ovs.ofctl("add-flow", "br0", &["priority=100,icmp,nw_src=10.1.0.1,actions=drop"]);
-    assert!(!lab.hosts[0].reaches("10.1.0.2"), "dropped by a rule");
+    // The flow that is there already is changed by a thread of its own, a moment later.
+    within("a rule drops the pings", || !lab.hosts[0].reaches("10.1.0.2"));
     let flows = ovs.ofctl("dump-flows", "br0", &["icmp"]);
-    assert!(flows.contains("n_packets=3"), "{flows}");
+    assert!(flows.contains("n_packets=") && !flows.contains("n_packets=0"), "{flows}");
     // A rule that modifies: the host thinks that it reaches 10.1.0.9, and is answered from there.
     ovs.ofctl("del-flows", "br0", &["icmp"]);
     let to =
@@ -76,7 +77,7 @@ fn openflow_rules() {
     ovs.ofctl("add-flow", "br0", &[to]);
     ovs.ofctl("add-flow", "br0", &[from]);
     lab.hosts[0].sh("ip neigh replace 10.1.0.9 lladdr 02:00:00:00:00:09 dev e0");
-    assert!(lab.hosts[0].reaches("10.1.0.9"), "{}", ovs.appctl("dpctl/dump-flows -m"));
+    within("a rule rewrites the addresses", || lab.hosts[0].reaches("10.1.0.9"));
     assert_eq!(ovs.complaints(), Vec::<String>::new());
 }
 
