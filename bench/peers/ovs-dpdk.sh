@@ -24,6 +24,8 @@ stop() {
       while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
     fi
   done
+  # its devices outlive it
+  for device in peerbr ovs-netdev; do ip link del "$device" 2>/dev/null || true; done
   rm -rf "$dir"
 }
 trap stop EXIT
@@ -51,15 +53,15 @@ vsctl --no-wait set Open_vSwitch . \
   other_config:dpdk-extra=--no-pci
 start ovs-vswitchd /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk "unix:$dir/db.sock"
 
-vsctl add-br br0 -- set Bridge br0 datapath_type=netdev fail_mode=secure
-vsctl add-port br0 out -- set Interface out type=dpdk ofport_request=2 options:dpdk-devargs=net_null0,no-rx=1
-ovs-ofctl add-flow br0 "$rule"
-vsctl add-port br0 in -- set Interface in type=dpdk ofport_request=1 \
+vsctl add-br peerbr -- set Bridge peerbr datapath_type=netdev fail_mode=secure
+vsctl add-port peerbr out -- set Interface out type=dpdk ofport_request=2 options:dpdk-devargs=net_null0,no-rx=1
+ovs-ofctl add-flow peerbr "$rule"
+vsctl add-port peerbr in -- set Interface in type=dpdk ofport_request=1 \
   "options:dpdk-devargs=\"net_pcap0,rx_pcap=$capture,infinite_rx=1\""
 
 control=$(echo "$dir"/ovs-vswitchd*.ctl)
 appctl() { ovs-appctl --target="$control" "$@"; }
-appctl fdb/add br0 out 0 02:00:00:00:00:01 >/dev/null
+appctl fdb/add peerbr out 0 02:00:00:00:00:01 >/dev/null
 
 # Nanoseconds of CPU time that the polling thread has had.
 thread=$(grep -l '^pmd-' /proc/"$(cat "$dir/ovs-vswitchd.pid")"/task/*/comm)
