@@ -1,26 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Huge pages for the peer that cannot run without: set aside for the run, given back after it; should the run be cut
-//! short, by the first process of the private world.
+//! short, by the first process of the private world, which finds a note.
 
+use crate::world::{HUGE_PAGES, HUGE_PAGES_NOTE, give_huge_pages_back};
 use anyhow::{Context, Result, bail};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-const FILE: &str = "/proc/sys/vm/nr_hugepages";
 const NEEDED: u64 = 512;
-
-/// How many there were before us.
-static BEFORE: AtomicU64 = AtomicU64::new(0);
 
 /// While it lives, 512 huge pages are there.
 pub(super) struct HugePages(());
 
 impl HugePages {
     pub(super) fn reserve() -> Result<Self> {
-        let before = read()?;
-        BEFORE.store(before, Ordering::Relaxed);
         let pages = Self(());
+        let before = read()?;
         if before < NEEDED {
-            std::fs::write(FILE, NEEDED.to_string()).context(FILE)?;
+            std::fs::write(HUGE_PAGES_NOTE, before.to_string()).context(HUGE_PAGES_NOTE)?;
+            std::fs::write(HUGE_PAGES, NEEDED.to_string()).context(HUGE_PAGES)?;
             let got = read()?;
             if got < NEEDED {
                 bail!(
@@ -34,14 +30,10 @@ impl HugePages {
 
 impl Drop for HugePages {
     fn drop(&mut self) {
-        give_back();
+        give_huge_pages_back();
     }
 }
 
-fn give_back() {
-    let _ = std::fs::write(FILE, BEFORE.load(Ordering::Relaxed).to_string());
-}
-
 fn read() -> Result<u64> {
-    std::fs::read_to_string(FILE).context(FILE)?.trim().parse().context(FILE)
+    std::fs::read_to_string(HUGE_PAGES).context(HUGE_PAGES)?.trim().parse().context(HUGE_PAGES)
 }

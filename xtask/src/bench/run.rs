@@ -8,6 +8,7 @@ use crate::product;
 use crate::setup::{self, Purpose};
 use crate::world::{RUN_DIR, enter};
 use anyhow::{Context, Result, bail};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,7 +52,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let flags = [("--json", options.json), ("--quick", options.quick), ("--peers-only", options.peers_only)];
     arguments.extend(flags.iter().filter(|(_, wanted)| *wanted).map(|(flag, _)| (*flag).to_owned()));
     arguments.extend(options.names.iter().cloned());
+    let _alone = alone()?;
     enter(&arguments)
+}
+
+/// Waits until no other bench runs on this machine; the file stays locked while it is open.
+fn alone() -> Result<Option<File>> {
+    const LOCK: &str = "/run/portway-bench.lock";
+    let Ok(lock) = File::create(LOCK) else { return Ok(None) };
+    if lock.try_lock().is_err() {
+        eprintln!("bench: another one runs; waiting for it to end");
+        lock.lock().context(LOCK)?;
+    }
+    Ok(Some(lock))
 }
 
 /// The measuring itself, inside the private world.

@@ -10,8 +10,11 @@ use std::process::{Command, ExitCode, Stdio};
 /// The folder for sockets, state and scratch files: memory that vanishes with the world.
 pub(crate) const RUN_DIR: &str = "/run/portway";
 
-/// What one may set aside for a run: the world's end puts it back.
-const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+/// The machine's number of huge pages, which a run may raise.
+pub(crate) const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+
+/// Where a run that raises it notes what it was, for the world's end to put back.
+pub(crate) const HUGE_PAGES_NOTE: &str = "/run/huge-pages-before";
 
 /// Runs `cargo xtask <arguments>` and gives its exit code. When this returns the process must end, and the kernel
 /// ends all others with it.
@@ -19,19 +22,17 @@ pub(crate) fn inside(arguments: &[String]) -> Result<ExitCode> {
     if std::process::id() != 1 {
         bail!("this command is run by the others in a private world, not by hand");
     }
-    let huge_pages = std::fs::read_to_string(HUGE_PAGES).unwrap_or_default();
-    let before = huge_pages.clone();
-    std::thread::spawn(move || {
+    std::thread::spawn(|| {
         // Nothing is ever sent: a read returns when the outside lets go.
         let _ = std::io::stdin().read(&mut [0]);
         println!("\ninterrupted; everything is cleaned up");
-        put_back(&before);
+        give_huge_pages_back();
         std::process::exit(130);
     });
     settle()?;
     let child = Command::new(std::env::current_exe()?).args(arguments).stdin(Stdio::null()).spawn()?;
     let code = reap_until(Pid::from_child(&child))?;
-    put_back(&huge_pages);
+    give_huge_pages_back();
     Ok(code.into())
 }
 
@@ -56,8 +57,10 @@ fn reap_until(main: Pid) -> Result<u8> {
     }
 }
 
-fn put_back(huge_pages: &str) {
-    if std::fs::read_to_string(HUGE_PAGES).is_ok_and(|now| now != huge_pages) {
-        let _ = std::fs::write(HUGE_PAGES, huge_pages.trim());
+/// Puts the number of huge pages back if this world has raised it.
+pub(crate) fn give_huge_pages_back() {
+    if let Ok(before) = std::fs::read_to_string(HUGE_PAGES_NOTE) {
+        let _ = std::fs::write(HUGE_PAGES, before);
+        let _ = std::fs::remove_file(HUGE_PAGES_NOTE);
     }
 }

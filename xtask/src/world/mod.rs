@@ -12,4 +12,4 @@ mod inside;
 pub(crate) use daemon::Daemon;
 pub(crate) use enter::{can_enter, enter};
 pub(crate) use host::Host;
-pub(crate) use inside::{RUN_DIR, inside};
+pub(crate) use inside::{HUGE_PAGES, HUGE_PAGES_NOTE, RUN_DIR, give_huge_pages_back, inside};
