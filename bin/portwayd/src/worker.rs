@@ -34,10 +34,6 @@ const ERRORS_MAX: u32 = 3;
 /// A port that can be neither waited for nor must be polled without pause is polled in this rhythm.
 const TIMER: Duration = Duration::from_millis(1);
 
-/// Nice value of workers. The kernel's own switches work in interrupt context, before all programs; a worker that waits its turn among
-/// them lets the queues of its ports overflow.
-const NICE: i32 = -10;
-
 /// How workers behave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
@@ -79,8 +75,6 @@ impl Handle {
 
 /// Runs worker `index` until it is stopped. A panic costs the packets in its hands, not the switch: the worker begins anew.
 pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: Tuning) {
-    // Without the right to, it works at ordinary priority.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
     while !handle.is_stopped() {
         let ended = catch_unwind(AssertUnwindSafe(|| -> std::io::Result<()> {
             Loop::new(switch.worker(index), handle, tuning)?.run();

@@ -394,7 +394,7 @@ impl Switch {
             return Err(Error::PortNumberTaken { datapath: datapath.name().to_string(), port_no });
         }
         for queue in 0..port.rx_queues() {
-            let worker = self.least_loaded_worker();
+            let worker = self.worker_for(&port);
             let id = writer.next_entry;
             writer.next_entry += 1;
             let entry = RxEntry { id, port: Arc::clone(&port), queue, datapath: Arc::clone(datapath) };

@@ -284,9 +284,21 @@ impl Switch {
         (self.wake_worker)(worker);
     }
 
-    /// The worker with the fewest receive queues.
-    pub(crate) fn least_loaded_worker(&self) -> usize {
+    /// The worker for a new receive queue of `port`: the one with the fewest, except that ports that are waited for come in pairs. Two
+    /// ports of one worker exchange packets and answers without waking another one, and leave the other CPUs to those who
+    /// send and receive.
+    pub(crate) fn worker_for(&self, port: &Vport) -> usize {
         let guard = self.domain.pin();
-        (0..self.workers).min_by_key(|&worker| self.entries(worker).load(&guard).len()).unwrap_or(0)
+        let queues = |worker: usize| self.entries(worker).load(&guard);
+        let is_paired = |port: &Vport| !port.is_busy_poll() && port.port_no() != 0;
+        if is_paired(port) {
+            let odd = |&worker: &usize| {
+                queues(worker).iter().filter(|entry| is_paired(&entry.port)).count() % 2 == 1
+            };
+            if let Some(worker) = (0..self.workers).find(odd) {
+                return worker;
+            }
+        }
+        (0..self.workers).min_by_key(|&worker| queues(worker).len()).unwrap_or(0)
     }
 }
