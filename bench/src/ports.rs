@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Many ports: adding, finding, deleting.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use portway_datapath::PortRequest;
-use portway_vport::NetnsId;
 use portway_vport::ops::TYPE_NULL;
+use portway_vport::{NetnsId, PortName};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, port_name};
@@ -49,55 +50,102 @@ pub(crate) fn measure(count: usize) -> Result<Value> {
     }))
 }
 
-/// Look-ups per second of one reader and of two, while a writer adds and deletes without pause.
+/// Look-ups of one reader and of two, while a writer adds and deletes without pause.
 ///
-/// With as many readers as processors the writer takes its share from them: what counts is that the sum grows.
+/// Counted per second of a reader's CPU time, times the readers: the writer takes a processor of its own, which readers
+/// would wait for where there are only two. A reader that waits for a lock sleeps or spins; `waited` says how often the
+/// readers went to sleep for another reason than that their time was up.
 pub(crate) fn lookups() -> Result<Value> {
     let one = look_up_with(1)?;
     let two = look_up_with(2)?;
-    Ok(json!({ "scaling": two / one, "one_reader_per_second": one, "two_readers_per_second": two }))
+    Ok(json!({
+        "scaling": two.rate / one.rate,
+        "one_reader_per_cpu_second": one.rate,
+        "two_readers_per_cpu_second": two.rate,
+        "waited": one.waited + two.waited,
+        "added_and_deleted": one.changes + two.changes,
+    }))
 }
 
-fn look_up_with(readers: usize) -> Result<f64> {
+/// What readers did.
+struct Lookups {
+    /// Look-ups per second of CPU time, times the readers.
+    rate: f64,
+    /// Voluntary context switches of the readers.
+    waited: u64,
+    /// Ports that the writer added and deleted meanwhile.
+    changes: u64,
+}
+
+fn look_up_with(readers: usize) -> Result<Lookups> {
     const STANDING: usize = 1000;
     let rig = Rig::new(1)?;
+    let mut names = Vec::new();
     for index in 0..STANDING {
-        rig.sink(&format!("s{index}"))?;
+        let name = format!("s{index}");
+        rig.sink(&name)?;
+        names.push(port_name(&name)?);
     }
-    let (stop, lookups, failures) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let seconds = 1.0;
-    std::thread::scope(|scope| {
-        for reader in 0..readers {
-            let (rig, stop, lookups, failures) = (&rig, &stop, &lookups, &failures);
-            scope.spawn(move || {
-                let names: Vec<_> =
-                    (0..STANDING).filter_map(|index| port_name(&format!("s{index}")).ok()).collect();
-                let mut done = reader as u64;
-                while !stop.load(Ordering::Relaxed) {
-                    let name = &names[done as usize % STANDING];
-                    if rig.switch.port_named(NetnsId::default(), name).is_none() {
-                        failures.fetch_add(1, Ordering::Relaxed);
-                    }
-                    done += 1;
-                }
-                lookups.fetch_add(done, Ordering::Relaxed);
-            });
-        }
-        let (rig, stop_writer) = (&rig, &stop);
-        scope.spawn(move || {
-            let name = port_name("comes-and-goes").expect("the name is short");
-            while !stop_writer.load(Ordering::Relaxed) {
-                let port = rig.switch.port_add(&rig.datapath, &PortRequest::new(name, TYPE_NULL));
-                let Ok(port) = port else { return };
-                let _ = rig.switch.port_del(&rig.datapath, port.port_no());
-                // The writer's pace is fixed, so that it takes the same share from one reader and from two.
-                std::thread::sleep(Duration::from_micros(20));
-            }
-        });
-        std::thread::sleep(Duration::from_secs_f64(seconds));
+    let stop = AtomicBool::new(false);
+    let (readers, changes) = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..readers).map(|_| scope.spawn(|| read(&rig, &names, &stop))).collect();
+        let writer = scope.spawn(|| write(&rig, &stop));
+        std::thread::sleep(Duration::from_secs(1));
         stop.store(true, Ordering::Relaxed);
+        let readers: Vec<_> =
+            readers.into_iter().map(|reader| reader.join().expect("a reader ended badly")).collect();
+        (readers, writer.join().expect("the writer ended badly"))
     });
-    let failures = failures.into_inner();
-    ensure!(failures == 0, "{failures} look-ups of a port that was there found nothing");
-    Ok(lookups.into_inner() as f64 / seconds)
+    let missed: u64 = readers.iter().map(|reader| reader.missed).sum();
+    ensure!(missed == 0, "{missed} look-ups of a port that was there found nothing");
+    Ok(Lookups {
+        rate: readers.iter().map(|reader| reader.done as f64 / reader.cpu_seconds).sum(),
+        waited: readers.iter().map(|reader| reader.waited).sum(),
+        changes: changes?,
+    })
+}
+
+/// What one reader did.
+struct Reader {
+    done: u64,
+    missed: u64,
+    cpu_seconds: f64,
+    waited: u64,
+}
+
+fn read(rig: &Rig, names: &[PortName], stop: &AtomicBool) -> Reader {
+    let (mut done, mut missed) = (0, 0);
+    let before = waits();
+    while !stop.load(Ordering::Relaxed) {
+        for name in names {
+            missed += u64::from(rig.switch.port_named(NetnsId::default(), name).is_none());
+        }
+        done += names.len() as u64;
+    }
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Reader {
+        done,
+        missed,
+        cpu_seconds: time.tv_sec as f64 + time.tv_nsec as f64 / 1e9,
+        waited: waits() - before,
+    }
+}
+
+/// Adds and deletes until it is told to stop; gives how often.
+fn write(rig: &Rig, stop: &AtomicBool) -> Result<u64> {
+    let name = port_name("comes-and-goes")?;
+    let mut changes = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let port = rig.switch.port_add(&rig.datapath, &PortRequest::new(name, TYPE_NULL))?;
+        rig.switch.port_del(&rig.datapath, port.port_no())?;
+        changes += 1;
+    }
+    Ok(changes)
+}
+
+/// How often this thread has gone to sleep of its own accord.
+fn waits() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
