@@ -212,7 +212,7 @@ fn ovs_ctl_starts_and_stops() {
     let database = format!("--db=unix:{}", folder.join("db.sock").display());
     let added = said(
         std::process::Command::new("ovs-vsctl")
-            .args([&database, "-t", "10", "add-br", "br0", "--", "add-port", "br0", "p1"]),
+            .args([&database, "-t", "60", "add-br", "br0", "--", "add-port", "br0", "p1"]),
     );
     let answers = added.ok && {
         lab.switch.sh("ip addr add 10.1.0.100/24 dev br0; ip link set br0 up");
