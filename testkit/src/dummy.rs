@@ -31,6 +31,7 @@ pub struct Wire {
     to_switch: Mutex<VecDeque<Packet>>,
     from_switch: Mutex<VecDeque<Packet>>,
     mtu: AtomicU32,
+    ifindex: AtomicU32,
     offload: AtomicBool,
     down: AtomicBool,
 }
@@ -43,6 +44,7 @@ impl Wire {
             to_switch: Mutex::default(),
             from_switch: Mutex::default(),
             mtu: AtomicU32::new(1500),
+            ifindex: AtomicU32::new(0),
             offload: AtomicBool::new(true),
             down: AtomicBool::new(false),
         });
@@ -85,6 +87,11 @@ impl Wire {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
+    /// Makes the port look like a device of that interface index, from its next `info` on.
+    pub fn set_ifindex(&self, ifindex: u32) {
+        self.ifindex.store(ifindex, Ordering::Relaxed);
+    }
+
     /// Says whether the port takes partial checksums and super-packets.
     pub fn set_offload(&self, offload: bool) {
         self.offload.store(offload, Ordering::Relaxed);
@@ -120,6 +127,7 @@ impl PortType for DummyPort {
     fn info(&self) -> PortInfo {
         let offload = if self.0.offload.load(Ordering::Relaxed) { info_flags::OFFLOAD } else { 0 };
         PortInfo {
+            ifindex: self.0.ifindex.load(Ordering::Relaxed),
             mtu: self.0.mtu.load(Ordering::Relaxed),
             flags: info_flags::BUSY_POLL | offload,
             rx_queues: 1,

@@ -5,6 +5,7 @@
 //! listeners. Errors leave everything as it was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portway_actions::Program;
 use portway_flow::{Action, Classified};
@@ -22,6 +23,9 @@ use crate::worker::RxEntry;
 
 /// The port type of a datapath's own port: OVS_VPORT_TYPE_INTERNAL.
 pub(crate) const TYPE_INTERNAL: u32 = 2;
+
+/// How long a deletion waits for others that look at the port (a listing, an event's receiver), each for microseconds.
+const HOLDERS_MAX: Duration = Duration::from_secs(2);
 
 /// A datapath to make.
 #[derive(Clone, Debug)]
@@ -162,7 +166,7 @@ impl Switch {
             drop(entry);
             ports
         };
-        self.release_ports(datapath, ports);
+        self.release_ports(datapath, ports, HOLDERS_MAX);
         self.listeners.tell(&Event::DatapathRemoved(Arc::clone(datapath)));
         Ok(())
     }
@@ -212,7 +216,7 @@ impl Switch {
             self.unpublish_port(datapath, &port);
             port
         };
-        self.finish_port_removal(datapath, port);
+        self.finish_port_removal(datapath, port, HOLDERS_MAX);
         Ok(())
     }
 
@@ -229,7 +233,8 @@ impl Switch {
             self.unpublish_port(&datapath, port);
             datapath
         };
-        self.finish_port_removal(&datapath, Arc::clone(port));
+        // The caller has the port still: there is nothing to wait for.
+        self.finish_port_removal(&datapath, Arc::clone(port), Duration::ZERO);
         true
     }
 
@@ -444,17 +449,18 @@ impl Switch {
         }
     }
 
-    fn finish_port_removal(&self, datapath: &Arc<Datapath>, port: Arc<Vport>) {
+    fn finish_port_removal(&self, datapath: &Arc<Datapath>, port: Arc<Vport>, patience: Duration) {
         let last = RemovedPort::of(&port);
-        self.release_ports(datapath, vec![port]);
+        self.release_ports(datapath, vec![port], patience);
         let datapath = Arc::clone(datapath);
         let (port_no, name, port_type) = (last.port_no, last.name, last.port_type);
         self.listeners.tell(&Event::PortRemoved { datapath, port_no, name, port_type, last });
     }
 
     /// After [`Switch::unpublish_port`], without the lock: puts the modules' references back, and destroys the ports once readers
-    /// have left. Ports with a device are waited for, so that the device has gone when the request is answered.
-    fn release_ports(&self, datapath: &Datapath, ports: Vec<Arc<Vport>>) {
+    /// have left. Ports with a device are waited for, so that the device has gone when the request is answered: also for those
+    /// who look at a port just now (an event's receiver, a listing), `patience` at most.
+    fn release_ports(&self, datapath: &Datapath, ports: Vec<Arc<Vport>>, patience: Duration) {
         let wait = ports.iter().any(|port| port.ifindex() != 0 || port.rx_queues() != 0);
         for port in &ports {
             port.detach();
@@ -466,8 +472,14 @@ impl Switch {
         for port in &ports {
             self.upcalls.remove(datapath.upcall_source(port.port_no()));
         }
+        let gone: Vec<_> = ports.iter().filter(|port| port.ifindex() != 0).map(|port| port.gone()).collect();
         drop(ports);
         self.domain.reclaim();
+        if !patience.is_zero() {
+            for gone in gone {
+                gone.wait(patience);
+            }
+        }
     }
 
     fn tell_changed(&self, datapath: Option<Arc<Datapath>>, port: &Arc<Vport>) {

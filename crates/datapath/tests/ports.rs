@@ -237,3 +237,19 @@ fn flows_stay_in_order_over_several_workers() {
     }
     assert_eq!(next, [count; 6]);
 }
+
+#[test]
+fn a_deletion_waits_for_who_looks_at_the_port() {
+    let bench = Bench::new();
+    let (port, wire) = bench.port("p1");
+    wire.set_ifindex(7);
+    bench.switch.port_refresh(&port);
+    let gone = port.gone();
+    let looker = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(port);
+    });
+    bench.switch.port_del(&bench.datapath, 1).unwrap();
+    assert!(gone.wait(std::time::Duration::ZERO), "destroyed before the answer");
+    looker.join().unwrap();
+}

@@ -10,6 +10,7 @@
 pub mod abi;
 mod device_table;
 mod error;
+mod gone;
 mod limit;
 mod module;
 mod names;
@@ -30,6 +31,7 @@ pub use abi::kind::{OptionInfo, PortKind, TypeInfo, TypeRef};
 pub use abi::{export, host};
 pub use device_table::DeviceTable;
 pub use error::Error;
+pub use gone::Gone;
 pub use module::ModuleError;
 pub use names::{NetnsId, PortName};
 pub use ops::Errno;

@@ -13,6 +13,7 @@ use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool};
 use crate::abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
 use crate::abi::kind::PortKind;
 use crate::abi::{PortInfo, info_flags};
+use crate::gone::Gone;
 use crate::limit::RateLimit;
 use crate::names::{NetnsId, PortName};
 use crate::ops::Errno;
@@ -156,6 +157,11 @@ impl Vport {
     pub fn detach(&self) {
         self.stop();
         self.handle.put_reference();
+    }
+
+    /// For waiting until the port is destroyed, after the caller has let go of it.
+    pub fn gone(&self) -> Gone {
+        self.handle.gone()
     }
 
     /// Replaces the upcall port ids as one array. EINVAL for none.

@@ -15,6 +15,7 @@ use portway_buf::{BATCH_MAX, Batch, Packet, Pool, RawPacket};
 
 use crate::abi::kind::{PortKind, TypeRef};
 use crate::abi::{E_PANIC, PortInfo, PortParams, TxReport};
+use crate::gone::Gone;
 use crate::limit::RateLimit;
 use crate::names::PortName;
 use crate::ops::{CreateParams, Errno};
@@ -55,6 +56,7 @@ pub struct PortHandle {
     holds_reference: AtomicBool,
     faults: AtomicU64,
     fault_lines: RateLimit,
+    gone: Gone,
 }
 
 // SAFETY: the ABI's rules let any thread call any callback; that of one thread at a time for each rx and tx queue is the
@@ -91,6 +93,7 @@ impl TypeRef {
         };
         let handle = PortHandle {
             port,
+            gone: Gone::new(name),
             name,
             holds_reference: AtomicBool::new(true),
             faults: AtomicU64::new(0),
@@ -118,6 +121,11 @@ impl PortHandle {
         if self.holds_reference.swap(false, Ordering::AcqRel) {
             self.kind.put();
         }
+    }
+
+    /// For waiting until the port is destroyed.
+    pub fn gone(&self) -> Gone {
+        self.gone.clone()
     }
 
     /// What the port is now. Any thread.
@@ -278,6 +286,7 @@ impl Drop for PortHandle {
         // SAFETY: `&mut self`: no other call is running on the port, and none can follow.
         unsafe { (self.kind.table.destroy)(self.port.as_ptr()) };
         self.put_reference();
+        self.gone.tell();
     }
 }
 
