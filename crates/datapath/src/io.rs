@@ -23,8 +23,23 @@ const PENDING_PORTS: usize = 16;
 /// Packets that may wait for recirculation on one worker.
 const RECIRCULATED_MAX: usize = 4 * BATCH_MAX;
 
-/// How often one packet may be recirculated: as deep as the kernel's action recursion goes.
-const RECIRCULATIONS_MAX: u16 = 4;
+/// Recirculations that are carried out one inside the other, as in the kernel: what would go deeper is put off until all that goes
+/// before it in the outermost list is done, and starts again at this depth less one.
+const NESTED_MAX: u16 = 3;
+
+/// How often one packet may be put off: the room of the kernel's queue.
+const PUT_OFF_MAX: u16 = 10;
+
+/// How often one packet may be recirculated, from both.
+const RECIRCULATIONS_MAX: u16 = NESTED_MAX + PUT_OFF_MAX * NESTED_MAX;
+
+/// How many packets may be put off for one batch.
+const PUT_OFFS_MAX: usize = PUT_OFF_MAX as usize * BATCH_MAX;
+
+/// Whether the kernel would put off a packet's recirculation of that number (from 1).
+fn is_put_off(recirculations: u16) -> bool {
+    recirculations > NESTED_MAX && recirculations % NESTED_MAX == 1
+}
 
 /// Where a batch is being processed.
 pub(crate) struct Site<'a> {
@@ -40,6 +55,9 @@ struct Pending {
     batch: Batch,
 }
 
+/// An effect and the program that it is of.
+type Waiting = (Arc<Program>, Effect);
+
 /// A worker's hands.
 pub(crate) struct Io {
     worker: usize,
@@ -49,8 +67,15 @@ pub(crate) struct Io {
     /// Entries of `pending` in use; those behind keep their memory.
     pending_used: usize,
     recirculated: VecDeque<Packet>,
-    /// Effects that wait until the packets recirculated before them have been dealt with.
-    deferred: VecDeque<(Arc<Program>, Effect)>,
+    /// Effects of this round that wait until the packets recirculated before them have been dealt with.
+    waiting_new: Vec<Waiting>,
+    /// Those of earlier rounds, the latest round first: what a recirculated packet leads to is nested in the list that recirculated it.
+    waiting: VecDeque<Waiting>,
+    /// Recirculated packets whose turn comes when nothing waits any more.
+    put_off: VecDeque<Packet>,
+    /// How many packets of this batch may still be put off: as many as the kernel puts off for so many packets, whatever one list makes
+    /// of one packet.
+    put_offs_left: usize,
     effects: Effects,
     segments: Vec<Packet>,
     pub(crate) services: Services,
@@ -71,7 +96,10 @@ impl Io {
             pending,
             pending_used: 0,
             recirculated: VecDeque::with_capacity(RECIRCULATED_MAX),
-            deferred: VecDeque::new(),
+            waiting_new: Vec::new(),
+            waiting: VecDeque::new(),
+            put_off: VecDeque::new(),
+            put_offs_left: PUT_OFFS_MAX,
             effects: Effects::with_capacity(BATCH_MAX),
             segments: Vec::with_capacity(BATCH_MAX),
             services: Services::new(seed),
@@ -154,6 +182,7 @@ impl Io {
             self.send(site, slot);
         }
         self.pending_used = 0;
+        self.put_offs_left = PUT_OFFS_MAX;
         let counters = site.datapath.counters.worker(self.worker);
         if self.hits != 0 {
             counters.add(DP_HIT, std::mem::take(&mut self.hits));
@@ -184,7 +213,7 @@ impl Io {
         match site.datapath.ports.get(*port as usize, site.guard) {
             Some(vport) => {
                 if vport.needs_software_offload() {
-                    self.send_completed(site, slot);
+                    self.send_completed(vport, slot);
                 } else {
                     transmit(vport, self.worker, &mut self.pool, batch, &mut self.drops);
                 }
@@ -198,9 +227,8 @@ impl Io {
 
     /// Sends to a port that takes neither super-packets nor partial checksums.
     #[cold]
-    fn send_completed(&mut self, site: &Site<'_>, slot: usize) {
-        let Pending { port, batch } = &mut self.pending[slot];
-        let Some(vport) = site.datapath.ports.get(*port as usize, site.guard) else { return };
+    fn send_completed(&mut self, vport: &Vport, slot: usize) {
+        let batch = &mut self.pending[slot].batch;
         let mut plain = Batch::new();
         for packet in batch.drain(..) {
             if let Err(reason) = complete(packet, &mut self.pool, &mut self.segments) {
@@ -237,11 +265,9 @@ impl Io {
         let outcome = execute(program, packet, &mut environment);
         let mut effects_left = effects.drain();
         while let Some(effect) = effects_left.next() {
-            let recirculates = matches!(effect, Effect::Recirculate { .. });
-            self.carry_out(site, program, effect);
-            if recirculates {
+            if self.carry_out(site, program, effect) {
                 // What a recirculated packet leads to comes before what its list has behind recirc: that waits.
-                self.deferred.extend(effects_left.by_ref().map(|effect| (Arc::clone(program), effect)));
+                self.waiting_new.extend(effects_left.by_ref().map(|effect| (Arc::clone(program), effect)));
             }
         }
         drop(effects_left);
@@ -249,29 +275,28 @@ impl Io {
         outcome
     }
 
-    /// Carries out what waited for recirculated packets; false if nothing did.
-    pub(crate) fn run_deferred(&mut self, site: &Site<'_>) -> bool {
-        let waited = !self.deferred.is_empty();
-        let mut left = self.deferred.len();
-        while left != 0
-            && let Some((program, effect)) = self.deferred.pop_front()
-        {
-            left -= 1;
-            let recirculates = matches!(effect, Effect::Recirculate { .. });
-            self.carry_out(site, &program, effect);
-            if recirculates {
-                break;
+    /// Carries out effects that waited, up to the first that recirculates.
+    fn run_waiting(&mut self, site: &Site<'_>) {
+        while let Some((program, effect)) = self.waiting.pop_front() {
+            if self.carry_out(site, &program, effect) {
+                return;
             }
         }
-        waited
     }
 
-    fn carry_out(&mut self, site: &Site<'_>, program: &Arc<Program>, effect: Effect) {
+    /// Carries out an effect. True: it has recirculated a packet whose turn is now.
+    fn carry_out(&mut self, site: &Site<'_>, program: &Arc<Program>, effect: Effect) -> bool {
         match effect {
             Effect::Output { port, packet } => self.output(site, port, packet),
             Effect::Recirculate { packet } => {
-                if self.recirculated.len() < RECIRCULATED_MAX {
+                let is_put_off = is_put_off(packet.recirculations());
+                if !is_put_off && self.recirculated.len() < RECIRCULATED_MAX {
                     self.recirculated.push_back(packet);
+                    return true;
+                }
+                if is_put_off && self.put_offs_left != 0 {
+                    self.put_offs_left -= 1;
+                    self.put_off.push_back(packet);
                 } else {
                     self.drop_packet(packet, DropReason::RecirculationFull);
                 }
@@ -282,11 +307,22 @@ impl Io {
             // Nobody listens to psample groups until the netlink families exist; the sample is the packet's copy.
             Effect::Psample { packet, .. } => self.pool.give(packet),
         }
+        false
     }
 
-    /// Fills `batch` with packets that wait for recirculation; false if there is none.
-    pub(crate) fn next_recirculated(&mut self, batch: &mut Batch) -> bool {
+    /// After a round: carries out what waited for it, as far as it goes, and fills `batch` with the packets that are to be looked up next;
+    /// false if there are none and nothing waits.
+    pub(crate) fn next_round(&mut self, site: &Site<'_>, batch: &mut Batch) -> bool {
         debug_assert!(batch.is_empty());
+        while let Some(waiting) = self.waiting_new.pop() {
+            self.waiting.push_front(waiting);
+        }
+        if self.recirculated.is_empty() {
+            self.run_waiting(site);
+        }
+        if self.recirculated.is_empty() {
+            std::mem::swap(&mut self.recirculated, &mut self.put_off);
+        }
         let n = self.recirculated.len().min(BATCH_MAX);
         batch.extend(self.recirculated.drain(..n));
         n != 0

@@ -23,7 +23,7 @@ pub(crate) fn process_batch(
     batch: &mut Batch,
 ) {
     forward(caches, io, site, runs, batch);
-    while io.next_recirculated(batch) || io.run_deferred(site) {
+    while io.next_round(site, batch) {
         forward(caches, io, site, runs, batch);
     }
     io.flush(site);
