@@ -27,8 +27,8 @@ const RECIRCULATED_MAX: usize = 4 * BATCH_MAX;
 /// before it in the outermost list is done, and starts again at this depth less one.
 const NESTED_MAX: u16 = 3;
 
-/// How often one packet may be put off: the room of the kernel's queue.
-const PUT_OFF_MAX: u16 = 10;
+/// How often one packet may be put off: the kernel's queue has ten places, of which it uses nine.
+const PUT_OFF_MAX: u16 = 9;
 
 /// How often one packet may be recirculated, from both.
 const RECIRCULATIONS_MAX: u16 = NESTED_MAX + PUT_OFF_MAX * NESTED_MAX;
