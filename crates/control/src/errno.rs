@@ -9,8 +9,8 @@ pub(crate) fn errno_of(error: &Error) -> Errno {
     match error {
         Error::NoSuchDatapath(_) | Error::NoSuchPort { .. } => Errno::ENODEV,
         Error::TooManyDatapaths { .. } => Errno::ENFILE,
-        Error::PortNumberTooLarge { .. } | Error::PortsFull { .. } => Errno::EFBIG,
-        Error::PortNumberTaken { .. } => Errno::EBUSY,
+        Error::PortNumberTooLarge { .. } | Error::PortsFull { .. } | Error::MetersFull { .. } => Errno::EFBIG,
+        Error::PortNumberTaken { .. } | Error::MeterPlaceTaken { .. } => Errno::EBUSY,
         Error::LocalPort(_) => Errno::EINVAL,
         Error::NameTaken { .. } | Error::FlowExists => Errno::EEXIST,
         Error::Vport(error) => error.errno(),

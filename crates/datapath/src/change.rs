@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::events::{Event, RemovedPort};
 use crate::flow::{Flow, FlowParts};
 use crate::lens_book::LensBook;
+use crate::meters::{Meter, MeterConfig};
 use crate::netns::Netns;
 use crate::switch::{DatapathWriter, Switch, Writer};
 use crate::worker::RxEntry;
@@ -333,6 +334,32 @@ impl Switch {
         let Some(entry) = writer.datapaths.get_mut(&datapath.id()) else { return 0 };
         let flows = datapath.flows();
         flows.iter().filter(|flow| remove_flow(entry, flow).is_ok()).count()
+    }
+
+    /// Makes a meter, in the place of the one that had its id, which is returned. Flows that use it go on with the new one: they
+    /// name it by its id.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDatapath`]; [`Error::MeterPlaceTaken`], [`Error::MetersFull`]: then the old meter has gone all the same, as
+    /// in the kernel.
+    pub fn meter_set(
+        &self,
+        datapath: &Arc<Datapath>,
+        config: &MeterConfig,
+        now_ns: u64,
+    ) -> Result<Option<Arc<Meter>>, Error> {
+        let writer = self.lock();
+        let entry = writer.datapaths.get(&datapath.id()).ok_or_else(|| gone(datapath))?;
+        let meters = &entry.datapath.meters;
+        let old = meters.remove(config.id, &self.domain.pin());
+        meters.add(Meter::new(config, self.workers + 1, now_ns))?;
+        Ok(old)
+    }
+
+    /// Deletes a meter and returns it, if there was one. Flows that use it pass their packets from now on.
+    pub fn meter_del(&self, datapath: &Arc<Datapath>, id: u32) -> Option<Arc<Meter>> {
+        let _writer = self.lock();
+        datapath.meters.remove(id, &self.domain.pin())
     }
 
     fn check_flow(&self, datapath: &Datapath, flow: &Arc<Flow>) -> Result<(), Error> {

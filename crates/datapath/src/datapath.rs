@@ -12,6 +12,7 @@ use portway_vport::{PortName, Vport};
 use crate::change::DatapathRequest;
 use crate::flow::Flow;
 use crate::lens_book::Lenses;
+use crate::meters::{Meter, Meters};
 use crate::netns::Netns;
 use crate::switch::Switch;
 use crate::upcall::Upcall;
@@ -65,6 +66,7 @@ pub struct Datapath {
     pub(crate) ports: Slots<Arc<Vport>>,
     pub(crate) lenses: Lenses,
     pub(crate) flows: Classifier<Flow>,
+    pub(crate) meters: Meters,
     pub(crate) counters: Counters<5>,
     drops: Counters<REASONS>,
     options: Snapshot<Arc<DatapathOptions>>,
@@ -87,6 +89,7 @@ impl Datapath {
             ports: Slots::new(domain, PORTS_MAX),
             lenses: Lenses::new(domain, PORTS_MAX),
             flows: Classifier::new(domain, switch.seed, limits.flows, limits.masks),
+            meters: Meters::new(domain),
             counters: Counters::new(lanes),
             drops: Counters::new(lanes),
             counts_cache: AtomicBool::new(request.options.masks_cache_size != 0),
@@ -154,6 +157,11 @@ impl Datapath {
     /// A flow that covers `key` and that `wanted` accepts.
     pub fn find_flow_with(&self, key: &FlowKey, wanted: impl FnMut(&Flow) -> bool) -> Option<Arc<Flow>> {
         self.flows.find(key, &self.domain.pin(), wanted).cloned()
+    }
+
+    /// The meter of that id.
+    pub fn meter(&self, id: u32) -> Option<Arc<Meter>> {
+        self.meters.get(id, &self.domain.pin()).cloned()
     }
 
     /// What a reader needs to look into a [`Flow`]. Not for workers, which have one of their own.

@@ -74,6 +74,18 @@ pub enum Error {
     /// The flow has gone.
     #[error("the flow does not exist")]
     NoSuchFlow,
+    /// Another meter is where one of that id belongs (see `meters.rs`).
+    #[error("meter {id} does not go together with another one")]
+    MeterPlaceTaken {
+        /// The id.
+        id: u32,
+    },
+    /// A table limit.
+    #[error("the datapath has {limit} meters, the limit")]
+    MetersFull {
+        /// The limit.
+        limit: usize,
+    },
     /// A table limit.
     #[error("the datapath has {limit} flows, the limit; raise `limits.flows` in the configuration")]
     FlowsFull {

@@ -14,7 +14,7 @@ use portway_sync::Guard;
 use portway_vport::{Errno, Vport};
 
 use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath};
-use crate::services::Services;
+use crate::services::{Random, Services};
 use crate::upcall::{Reason, Upcall};
 
 /// Ports that may have packets waiting at one time; with more, one of them is sent first.
@@ -78,7 +78,7 @@ pub(crate) struct Io {
     put_offs_left: usize,
     effects: Effects,
     segments: Vec<Packet>,
-    pub(crate) services: Services,
+    random: Random,
     hits: u64,
     missed: u64,
     mask_hits: u64,
@@ -102,7 +102,7 @@ impl Io {
             put_offs_left: PUT_OFFS_MAX,
             effects: Effects::with_capacity(BATCH_MAX),
             segments: Vec::with_capacity(BATCH_MAX),
-            services: Services::new(seed),
+            random: Random::new(seed),
             hits: 0,
             missed: 0,
             mask_hits: 0,
@@ -255,11 +255,12 @@ impl Io {
         packet: Packet,
     ) -> Result<(), Errno> {
         let mut effects = std::mem::take(&mut self.effects);
+        let mut services = Services { random: &mut self.random, site, worker: self.worker };
         let mut environment = Environment {
             pool: &mut self.pool,
             effects: &mut effects,
             drops: &mut self.drops,
-            services: &mut self.services,
+            services: &mut services,
             recirculation_limit: RECIRCULATIONS_MAX,
         };
         let outcome = execute(program, packet, &mut environment);

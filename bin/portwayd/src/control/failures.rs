@@ -50,9 +50,13 @@ pub(super) fn port_failure(spec: &PortSpec, bridge: &str, error: &Error) -> Fail
 pub(super) fn failure(error: &Error) -> Failure {
     let kind = match error {
         Error::NoSuchDatapath(_) | Error::NoSuchPort { .. } | Error::NoSuchFlow => FailureKind::NotFound,
-        Error::PortNumberTaken { .. } | Error::NameTaken { .. } | Error::FlowExists => FailureKind::Exists,
+        Error::PortNumberTaken { .. }
+        | Error::NameTaken { .. }
+        | Error::MeterPlaceTaken { .. }
+        | Error::FlowExists => FailureKind::Exists,
         Error::TooManyDatapaths { .. }
         | Error::PortsFull { .. }
+        | Error::MetersFull { .. }
         | Error::FlowsFull { .. }
         | Error::MasksFull { .. } => FailureKind::Limit,
         Error::PortNumberTooLarge { .. } | Error::LocalPort(_) | Error::Actions(_) | Error::Execute(_) => {
