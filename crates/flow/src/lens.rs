@@ -209,7 +209,8 @@ impl Lens {
         let tagged = link.tagged();
         if self.depth == Depth::Link {
             // A damaged NSH header drops the packet, whatever the masks look at.
-            return (len >= l3 && ethertype >= ETHERTYPE_MIN && ethertype != ETHERTYPE_NSH).then_some(link);
+            let known = len >= l3 + ip_len(ethertype) && ethertype >= ETHERTYPE_MIN;
+            return (known && ethertype != ETHERTYPE_NSH && !hides_tcp(header, ethertype, l3)).then_some(link);
         }
         let pick = |plain: Shape, behind_tag: Shape| Some(if tagged { behind_tag } else { plain });
         if ethertype == ETHERTYPE_IPV4 {
@@ -257,7 +258,9 @@ impl Lens {
         let shape = self.shape(header, len)?;
         let tcp = tcp_offset(header, shape).filter(|l4| transport(header, len, PROTO_TCP, *l4).is_some());
         let mask = &self.run_masks[shape as usize];
-        Some(Head { header, mask, len_min: shape.len_min(), tcp, depth: self.depth, shape })
+        let l3 = if shape.tagged() { 18 } else { 14 };
+        let len_min = shape.len_min().max(l3 + ip_len(be16(header, l3 - 2)));
+        Some(Head { header, mask, len_min, tcp, depth: self.depth, shape })
     }
 }
 
@@ -296,8 +299,8 @@ impl Head<'_> {
 
     /// TCP flags (12 bits) of the head or of a packet that follows it, for the flow's statistics; 0 if it is not TCP.
     ///
-    /// A lens that does not look at layer 4 does not say what is there. Flags are then read behind plain headers only: behind IPv4
-    /// options or IPv6 extension headers they go uncounted.
+    /// A lens that does not look at layer 4 does not say what is there. Flags are then read behind plain headers; what may have them
+    /// behind other headers has no head.
     #[inline(always)]
     pub fn tcp_flags(&self, header: &[u8; WINDOW]) -> u16 {
         self.tcp.map_or(0, |l4| be16(header, l4 + 12) & 0x0fff)
@@ -423,6 +426,27 @@ fn tcp_offset(header: &[u8; WINDOW], shape: Shape) -> Option<usize> {
         return (plain && header[l3 + 9] == PROTO_TCP).then_some(l3 + 20);
     }
     (ethertype == ETHERTYPE_IPV6 && header[l3 + 6] == PROTO_TCP).then_some(l3 + 40)
+}
+
+/// Bytes of the plain IP header that an ethertype announces.
+#[inline(always)]
+fn ip_len(ethertype: u16) -> usize {
+    match ethertype {
+        ETHERTYPE_IPV4 => 20,
+        ETHERTYPE_IPV6 => 40,
+        _ => 0,
+    }
+}
+
+/// Whether there may be a TCP header behind IPv4 options or IPv6 extension headers, whose flags a flow's statistics want.
+#[inline(always)]
+fn hides_tcp(header: &[u8; WINDOW], ethertype: u16, l3: usize) -> bool {
+    match ethertype {
+        ETHERTYPE_IPV4 => header[l3] & 0x0f != 5 && header[l3 + 9] == PROTO_TCP,
+        // Hop-by-hop options, routing, fragment, authentication and destination options (RFC 7045, section 2).
+        ETHERTYPE_IPV6 => matches!(header[l3 + 6], 0 | 43 | 44 | 51 | 60),
+        _ => false,
+    }
 }
 
 /// The header bits that make a packet be of this shape, and say whether it is TCP.

@@ -54,9 +54,10 @@ impl PortType for NetdevPort {
             flags |= info_flags::LAYER3;
         }
         let info = PortInfo { ifindex: device.ifindex, flags, rx_queues: 1, ..PortInfo::default() };
+        let priority = device.socket.sends_priority();
         let port = Self {
             rx: Mutex::new(RxQueue::new(device.layer3)),
-            tx: (0..params.tx_queues.max(1)).map(|_| Mutex::new(TxQueue::new())).collect(),
+            tx: (0..params.tx_queues.max(1)).map(|_| Mutex::new(TxQueue::new(priority))).collect(),
             last: Mutex::new(info),
             device,
         };

@@ -11,9 +11,10 @@ use portway_vport::ops::Errno;
 use crate::overflow::Overflow;
 use crate::socket::{PacketSocket, last_errno};
 
-/// struct tpacket_auxdata behind its cmsghdr, padded to a cmsghdr's alignment.
-const CONTROL: usize = 40;
-const AUXDATA: usize = 16;
+/// The mark and struct tpacket_auxdata, each behind its cmsghdr and padded to a cmsghdr's alignment.
+const CONTROL: usize = 64;
+/// Bytes of a cmsghdr.
+const CONTROL_HEADER: usize = size_of::<libc::cmsghdr>();
 
 /// What one receive call hands to the kernel. The pointers in it are set anew for each call.
 struct Arrays {
@@ -143,33 +144,57 @@ impl RxQueue {
         }
         // A header that does not fit its frame leaves the frame as it is: the kernel made both.
         let _ = virtio::apply(&header, packet);
-        self.restore_tag(index, packet)
+        let (mark, auxdata) = self.control(index);
+        if mark != 0 {
+            packet.set_mark(mark);
+        }
+        auxdata.is_none_or(|auxdata| restore_tag(&auxdata, packet))
     }
 
-    /// Puts a VLAN tag that the kernel keeps beside the frame back into it.
+    /// What the kernel told beside the frame.
     #[inline]
-    fn restore_tag(&self, index: usize, packet: &mut Packet) -> bool {
-        let length = self.arrays.headers[index].msg_hdr.msg_controllen;
-        if length < AUXDATA + size_of::<Auxdata>() {
-            return true;
+    fn control(&self, index: usize) -> (u32, Option<Auxdata>) {
+        let (mut mark, mut auxdata) = (0, None);
+        let end = self.arrays.headers[index].msg_hdr.msg_controllen.min(CONTROL);
+        let start = self.arrays.controls[index].as_ptr();
+        let mut at = 0;
+        while at + CONTROL_HEADER <= end {
+            // SAFETY: `at` is a multiple of eight and a cmsghdr's length before the end of what the kernel wrote here.
+            let message = unsafe { start.byte_add(at).cast::<libc::cmsghdr>().read() };
+            let length = message.cmsg_len;
+            if length < CONTROL_HEADER || at + length > end {
+                break;
+            }
+            // SAFETY: the message's data follow its header; both reads stay inside `length`, and neither type has invalid values.
+            let data = unsafe { start.byte_add(at + CONTROL_HEADER) };
+            match (message.cmsg_level, message.cmsg_type, length - CONTROL_HEADER) {
+                (libc::SOL_SOCKET, libc::SO_MARK, 4..) => mark = unsafe { data.cast::<u32>().read() },
+                (libc::SOL_PACKET, libc::PACKET_AUXDATA, AUXDATA..) => {
+                    auxdata = Some(unsafe { data.cast::<Auxdata>().read() });
+                }
+                _ => {}
+            }
+            at += length.next_multiple_of(8);
         }
-        let control = self.arrays.controls[index].as_ptr();
-        // SAFETY: the kernel has written a cmsghdr and one tpacket_auxdata, of which PACKET_AUXDATA is the only kind
-        // asked for, into these 40 bytes; the type has no invalid values.
-        let auxdata = unsafe { control.byte_add(AUXDATA).cast::<Auxdata>().read() };
-        if auxdata.status & TP_STATUS_VLAN_VALID == 0 || packet.len() < 12 {
-            return true;
-        }
-        let has_tpid = auxdata.status & TP_STATUS_VLAN_TPID_VALID != 0;
-        let tpid = if has_tpid { auxdata.tpid } else { libc::ETH_P_8021Q as u16 };
-        if !packet.insert_gap(12, 4) {
-            return false;
-        }
-        let frame = packet.frame_mut();
-        frame[12..14].copy_from_slice(&tpid.to_be_bytes());
-        frame[14..16].copy_from_slice(&auxdata.tci.to_be_bytes());
-        true
+        (mark, auxdata)
     }
+}
+
+/// Puts a VLAN tag that the kernel keeps beside the frame back into it.
+#[inline]
+fn restore_tag(auxdata: &Auxdata, packet: &mut Packet) -> bool {
+    if auxdata.status & TP_STATUS_VLAN_VALID == 0 || packet.len() < 12 {
+        return true;
+    }
+    let has_tpid = auxdata.status & TP_STATUS_VLAN_TPID_VALID != 0;
+    let tpid = if has_tpid { auxdata.tpid } else { libc::ETH_P_8021Q as u16 };
+    if !packet.insert_gap(12, 4) {
+        return false;
+    }
+    let frame = packet.frame_mut();
+    frame[12..14].copy_from_slice(&tpid.to_be_bytes());
+    frame[14..16].copy_from_slice(&auxdata.tci.to_be_bytes());
+    true
 }
 
 /// Gives the packets from `keep` on, which nothing was received into, back.
@@ -196,4 +221,6 @@ struct Auxdata {
     tpid: u16,
 }
 
-const _: () = assert!(AUXDATA + size_of::<Auxdata>() <= CONTROL);
+const AUXDATA: usize = size_of::<Auxdata>();
+
+const _: () = assert!(CONTROL_HEADER + 8 + CONTROL_HEADER + AUXDATA <= CONTROL);

@@ -18,6 +18,11 @@ const SEND_BYTES: c_int = 16 << 20;
 /// PACKET_IGNORE_OUTGOING, linux/if_packet.h: frames that the host sends through the device do not come from it.
 const PACKET_IGNORE_OUTGOING: c_int = 23;
 
+/// SO_RCVMARK, asm-generic/socket.h: a frame's mark comes with it.
+const SO_RCVMARK: c_int = 75;
+/// SO_RCVPRIORITY, asm-generic/socket.h. Kernels that know it (6.14) also take SO_PRIORITY with a frame that is sent.
+const SO_RCVPRIORITY: c_int = 82;
+
 /// The errno of the last failed call.
 pub(crate) fn last_errno() -> Errno {
     Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
@@ -40,9 +45,17 @@ impl PacketSocket {
         socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
         socket.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+        socket.set(libc::SOL_SOCKET, SO_RCVMARK, 1)?;
         socket.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BYTES)?;
         socket.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BYTES)?;
         Ok(socket)
+    }
+
+    /// Whether a frame's priority can be handed to the kernel with it. It comes with none: no wire carries it.
+    pub(crate) fn sends_priority(&self) -> bool {
+        let known = self.set(libc::SOL_SOCKET, SO_RCVPRIORITY, 1).is_ok();
+        // Only a question: received frames shall not carry it.
+        known && self.set(libc::SOL_SOCKET, SO_RCVPRIORITY, 0).is_ok()
     }
 
     /// Starts to receive every frame of the device, those for other addresses too.

@@ -2,6 +2,7 @@
 //! Sending: many packets per system call, each from where it lies. The virtio-net header is written into the headroom in
 //! front of the frame.
 
+use std::ffi::c_int;
 use std::mem;
 use std::os::fd::AsRawFd;
 
@@ -18,20 +19,45 @@ struct Arrays {
     /// Virtio-net headers of packets without headroom for one.
     apart: [[u8; virtio::HEADER_LEN]; BATCH_MAX],
     receivers: [libc::sockaddr_ll; BATCH_MAX],
+    /// Marks and priorities of the packets that have one.
+    controls: [[Control; 2]; BATCH_MAX],
+}
+
+/// A control message with a number for the frame: SO_MARK or SO_PRIORITY.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control {
+    header: libc::cmsghdr,
+    value: u32,
+}
+
+const _: () = assert!(size_of::<Control>() == size_of::<libc::cmsghdr>() + 8);
+
+impl Control {
+    fn new(kind: c_int, value: u32) -> Self {
+        // SAFETY: cmsghdr is plain data; on some systems it has padding.
+        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<u32>()) as _;
+        (header.cmsg_level, header.cmsg_type) = (libc::SOL_SOCKET, kind);
+        Self { header, value }
+    }
 }
 
 /// The state of a transmit queue.
 pub(crate) struct TxQueue {
     arrays: Box<Arrays>,
+    /// Whether the kernel takes a frame's priority with it.
+    priority: bool,
 }
 
 // SAFETY: the raw pointers in `arrays` are written before each use and mean nothing between calls.
 unsafe impl Send for TxQueue {}
 
 impl TxQueue {
-    pub(crate) fn new() -> Self {
+    /// `priority`: see [`PacketSocket::sends_priority`].
+    pub(crate) fn new(priority: bool) -> Self {
         // SAFETY: all of it is plain data for which zeros are valid.
-        Self { arrays: unsafe { Box::new(mem::zeroed()) } }
+        Self { arrays: unsafe { Box::new(mem::zeroed()) }, priority }
     }
 
     /// Sends every packet of `batch` and gives all of them back. `layer3`: the index of a device without link layer.
@@ -78,7 +104,12 @@ impl TxQueue {
     fn prepare(&mut self, index: usize, packet: &mut Packet, layer3: Option<u32>) {
         let virtio = virtio::header(packet);
         let kind = packet.kind();
-        let Arrays { headers, pieces, apart, receivers } = &mut *self.arrays;
+        if packet.has_metadata() {
+            self.prepare_control(index, packet);
+        } else {
+            self.arrays.headers[index].msg_hdr.msg_controllen = 0;
+        }
+        let Arrays { headers, pieces, apart, receivers, controls: _ } = &mut *self.arrays;
         let (headroom, length) = (packet.headroom(), packet.len());
         let header = &mut headers[index].msg_hdr;
         let piece = &mut pieces[index];
@@ -104,6 +135,24 @@ impl TxQueue {
         }
     }
 
+    /// Hands the packet's mark and priority to the kernel.
+    #[cold]
+    fn prepare_control(&mut self, index: usize, packet: &Packet) {
+        let Arrays { headers, controls, .. } = &mut *self.arrays;
+        let (controls, mut used) = (&mut controls[index], 0);
+        if packet.mark() != 0 {
+            controls[used] = Control::new(libc::SO_MARK, packet.mark());
+            used += 1;
+        }
+        if packet.priority() != 0 && self.priority {
+            controls[used] = Control::new(libc::SO_PRIORITY, packet.priority());
+            used += 1;
+        }
+        let header = &mut headers[index].msg_hdr;
+        header.msg_control = controls.as_mut_ptr().cast();
+        header.msg_controllen = (used * size_of::<Control>()) as _;
+    }
+
     /// Bytes of the frame at `index`, without its virtio-net header.
     fn frame_len(&self, index: usize) -> u64 {
         let pieces = &self.arrays.pieces[index][..self.arrays.headers[index].msg_hdr.msg_iovlen];
@@ -113,7 +162,7 @@ impl TxQueue {
     /// Sends from entry `next` on and returns how many the kernel took; an error is that of entry `next`.
     fn call(&mut self, socket: &PacketSocket, next: usize, total: usize) -> Result<usize, Errno> {
         let headers = &mut self.arrays.headers[next..total];
-        // SAFETY: each header points to pieces and a receiver of this value and to the bytes of a packet that the caller
+        // SAFETY: each header points to pieces, a receiver and control messages of this value and to the bytes of a packet that the caller
         // holds until the call is over.
         let result = unsafe {
             libc::sendmmsg(
