@@ -210,7 +210,8 @@ impl Lens {
         if self.depth == Depth::Link {
             // A damaged NSH header drops the packet, whatever the masks look at.
             let known = len >= l3 + ip_len(ethertype) && ethertype >= ETHERTYPE_MIN;
-            return (known && ethertype != ETHERTYPE_NSH && !hides_tcp(header, ethertype, l3)).then_some(link);
+            return (known && ethertype != ETHERTYPE_NSH && !hides_tcp(header, ethertype, l3))
+                .then_some(link);
         }
         let pick = |plain: Shape, behind_tag: Shape| Some(if tagged { behind_tag } else { plain });
         if ethertype == ETHERTYPE_IPV4 {

@@ -165,11 +165,15 @@ impl RxQueue {
             if length < CONTROL_HEADER || at + length > end {
                 break;
             }
-            // SAFETY: the message's data follow its header; both reads stay inside `length`, and neither type has invalid values.
+            // SAFETY: the message's data follow its header.
             let data = unsafe { start.byte_add(at + CONTROL_HEADER) };
             match (message.cmsg_level, message.cmsg_type, length - CONTROL_HEADER) {
-                (libc::SOL_SOCKET, libc::SO_MARK, 4..) => mark = unsafe { data.cast::<u32>().read() },
+                (libc::SOL_SOCKET, libc::SO_MARK, 4..) => {
+                    // SAFETY: the message is four bytes of data long at least.
+                    mark = unsafe { data.cast::<u32>().read() };
+                }
                 (libc::SOL_PACKET, libc::PACKET_AUXDATA, AUXDATA..) => {
+                    // SAFETY: the message is that long, and the type has no invalid values.
                     auxdata = Some(unsafe { data.cast::<Auxdata>().read() });
                 }
                 _ => {}
