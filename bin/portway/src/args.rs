@@ -33,6 +33,8 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the switch at a glance: bridges, ports, their state.
+    ///
+    /// Datapaths that Open vSwitch programs made through `portway wrap` are shown after the bridges.
     Show,
     /// Make, delete and look at bridges.
     #[command(subcommand)]
@@ -133,7 +135,7 @@ pub(crate) enum Port {
     },
     /// List ports.
     List {
-        /// Only this bridge's.
+        /// Only this bridge's, or this datapath's.
         bridge: Option<String>,
         #[command(flatten)]
         netns: Netns,
@@ -181,20 +183,24 @@ pub(crate) struct PortAdd {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Flow {
-    /// List a bridge's flows, with their statistics.
+    /// List flows, with their statistics.
+    #[command(after_help = "Examples:\n  portway flow list\n  portway flow list br0 --names")]
     List {
-        /// Name of the bridge.
-        bridge: String,
+        /// Only this bridge's, or this datapath's.
+        bridge: Option<String>,
         /// Show ports by name rather than by number.
         #[arg(long)]
         names: bool,
     },
     /// Add a flow by hand, or give it other actions. The bridge's own flows keep clear of it.
+    ///
+    /// The flow names ports by their number in the datapath, or by name. It lasts until it, its bridge or the daemon ends: unlike bridges and
+    /// ports it is not kept over a restart.
     #[command(after_help = "The syntax is that of ovs-dpctl. Examples:\n  \
         portway flow add br0 'in_port(1),eth(),eth_type(0x0806)' 2\n  \
         portway flow add br0 'in_port(1),eth(),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' drop")]
     Add {
-        /// Name of the bridge.
+        /// Name of the bridge, or of a datapath that an Open vSwitch program made.
         bridge: String,
         /// What to match.
         flow: String,
@@ -204,7 +210,7 @@ pub(crate) enum Flow {
     },
     /// Delete a flow, or all flows.
     Del {
-        /// Name of the bridge.
+        /// Name of the bridge, or of a datapath that an Open vSwitch program made.
         bridge: String,
         /// What it matches, as `flow list` shows it.
         #[arg(required_unless_present = "all")]

@@ -40,7 +40,17 @@ fn show(show: &Show) -> String {
         let ports = self::ports(&bridge.ports);
         text.extend(ports.lines().map(|line| format!("  {line}\n")));
     }
-    if show.bridges.is_empty() {
+    for datapath in &show.datapaths {
+        let netns = datapath.netns.as_deref().map(|netns| format!(" in {netns}")).unwrap_or_default();
+        let flows = count(datapath.flows, "flow");
+        text.push_str(&format!(
+            "\ndatapath {}{netns}, of a netlink client: {flows}, {} hit, {} missed, {} lost\n",
+            datapath.name, datapath.hit, datapath.missed, datapath.lost
+        ));
+        let ports = self::ports(&datapath.ports);
+        text.extend(ports.lines().map(|line| format!("  {line}\n")));
+    }
+    if show.bridges.is_empty() && show.datapaths.is_empty() {
         text.push_str("\nno bridges; make one: portway bridge add br0\n");
     }
     text
@@ -166,6 +176,8 @@ fn port_stats(stats: &[PortStats]) -> String {
 }
 
 fn flows(flows: &[FlowLine]) -> String {
+    let first = flows.first().map(|flow| &flow.bridge);
+    let of_several = flows.iter().any(|flow| Some(&flow.bridge) != first);
     let line = |flow: &FlowLine| {
         let used =
             flow.used_ms.map_or_else(|| "never".to_owned(), |ms| format!("{}.{:03}s", ms / 1000, ms % 1000));
@@ -173,8 +185,12 @@ fn flows(flows: &[FlowLine]) -> String {
             if flow.tcp_flags == 0 { String::new() } else { format!(", tcp_flags:{:#05x}", flow.tcp_flags) };
         let by_hand = if flow.by_hand { ", by hand" } else { "" };
         let actions = if flow.actions.is_empty() { "drop" } else { &flow.actions };
-        let FlowLine { flow, packets, bytes, .. } = flow;
-        format!("{flow}, packets:{packets}, bytes:{bytes}, used:{used}{flags}{by_hand}, actions:{actions}\n")
+        let FlowLine { packets, bytes, .. } = flow;
+        let place = if of_several { format!("{}: ", flow.bridge) } else { String::new() };
+        let flow = &flow.flow;
+        format!(
+            "{place}{flow}, packets:{packets}, bytes:{bytes}, used:{used}{flags}{by_hand}, actions:{actions}\n"
+        )
     };
     if flows.is_empty() { "no flows\n".to_owned() } else { flows.iter().map(line).collect() }
 }
@@ -245,6 +261,7 @@ mod tests {
     #[test]
     fn flows_read_as_ovs_dpctl_writes_them() {
         let flow = FlowLine {
+            bridge: "br0".to_owned(),
             flow: "in_port(1),eth_type(0x0800)".to_owned(),
             actions: "2".to_owned(),
             packets: 3,
@@ -256,10 +273,13 @@ mod tests {
         let dropping =
             FlowLine { actions: String::new(), used_ms: None, tcp_flags: 0, by_hand: false, ..flow.clone() };
         assert_eq!(
-            text(&Reply::Flows(vec![flow, dropping])),
+            text(&Reply::Flows(vec![flow.clone(), dropping])),
             "in_port(1),eth_type(0x0800), packets:3, bytes:180, used:1.234s, tcp_flags:0x010, by hand, actions:2\n\
              in_port(1),eth_type(0x0800), packets:3, bytes:180, used:never, actions:drop\n"
         );
+        let elsewhere = FlowLine { bridge: "br1".to_owned(), ..flow.clone() };
+        let all = text(&Reply::Flows(vec![flow, elsewhere]));
+        assert!(all.starts_with("br0: in_port(1)") && all.contains("\nbr1: in_port(1)"), "{all}");
     }
 
     #[test]

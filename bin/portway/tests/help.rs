@@ -40,6 +40,7 @@ fn help() {
         "module unload",
         "capture",
         "drops",
+        "wrap",
         "reload",
         "completion",
         "man",

@@ -13,8 +13,8 @@ mod request;
 
 pub use client::{Capture, Client, ClientError, DEFAULT_SOCKET, SOCKET_NAME};
 pub use reply::{
-    BridgeInfo, Done, DropLine, Failure, FailureKind, FdbLine, FlowLine, ModuleInfo, Origin, PortInfo,
-    PortState, PortStats, Reply, Response, Show,
+    BridgeInfo, DatapathInfo, Done, DropLine, Failure, FailureKind, FdbLine, FlowLine, ModuleInfo, Origin,
+    PortInfo, PortState, PortStats, Reply, Response, Show,
 };
 pub use request::{BridgeSpec, PortSpec, Request, Vlans};
 

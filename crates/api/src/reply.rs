@@ -131,6 +131,29 @@ pub struct Show {
     pub config: Option<String>,
     /// Its bridges.
     pub bridges: Vec<BridgeInfo>,
+    /// Datapaths that netlink clients made: no bridge switches them.
+    #[serde(default)]
+    pub datapaths: Vec<DatapathInfo>,
+}
+
+/// A datapath that a netlink client, like `ovs-vswitchd`, made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatapathInfo {
+    /// Its name.
+    pub name: String,
+    /// Its network namespace; absent: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// Its flows.
+    pub flows: u64,
+    /// Packets that matched a flow.
+    pub hit: u64,
+    /// Packets that matched none.
+    pub missed: u64,
+    /// Packets that should have gone to the client and did not reach it.
+    pub lost: u64,
+    /// Its ports.
+    pub ports: Vec<PortInfo>,
 }
 
 /// A bridge.
@@ -171,7 +194,7 @@ pub enum PortState {
 pub struct PortInfo {
     /// Its name.
     pub name: String,
-    /// Its bridge.
+    /// Its bridge, or the datapath that a netlink client made.
     pub bridge: String,
     /// Its type's name.
     #[serde(rename = "type")]
@@ -248,6 +271,8 @@ pub struct FdbLine {
 /// A flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowLine {
+    /// Its bridge, or the datapath that a netlink client made.
+    pub bridge: String,
     /// Key and mask, as `ovs-dpctl` writes them.
     pub flow: String,
     /// Actions, as `ovs-dpctl` writes them.
@@ -260,7 +285,7 @@ pub struct FlowLine {
     pub used_ms: Option<u64>,
     /// TCP flags seen.
     pub tcp_flags: u16,
-    /// Whether somebody added it by hand.
+    /// Whether somebody added it to a bridge by hand: it is not the learning switch's own.
     pub by_hand: bool,
 }
 

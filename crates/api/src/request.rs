@@ -133,7 +133,7 @@ pub enum Request {
     },
     /// Ports.
     PortList {
-        /// Only this bridge's.
+        /// Only this bridge's, or this datapath's.
         bridge: Option<String>,
         /// Only those in this namespace.
         netns: Option<String>,
@@ -145,16 +145,17 @@ pub enum Request {
         /// Only those in this namespace.
         netns: Option<String>,
     },
-    /// A bridge's flows.
+    /// Flows.
     FlowList {
-        /// The bridge's name.
-        bridge: String,
+        /// Only this bridge's, or this datapath's; absent: all.
+        #[serde(default)]
+        bridge: Option<String>,
         /// Ports by name rather than by number.
         names: bool,
     },
     /// Adds a flow by hand, or changes its actions.
     FlowAdd {
-        /// The bridge's name.
+        /// The name of the bridge, or of a datapath that a netlink client made.
         bridge: String,
         /// Key and mask, as `ovs-dpctl` writes them.
         flow: String,
@@ -163,7 +164,7 @@ pub enum Request {
     },
     /// Deletes flows.
     FlowDel {
-        /// The bridge's name.
+        /// The name of the bridge, or of a datapath that a netlink client made.
         bridge: String,
         /// Key and mask; absent: all flows.
         flow: Option<String>,

@@ -138,6 +138,12 @@ impl Lab {
         command
     }
 
+    /// Runs `portway` with arguments separated by spaces.
+    pub fn portway(&self, arguments: &str) -> Said {
+        let mut command = self.switch.command(programs().join("portway"));
+        said(command.arg("--socket").arg(self.path("run/portwayd.sock")).args(arguments.split(' ')))
+    }
+
     /// Runs `ovs-dpctl` with arguments separated by spaces.
     pub fn try_dpctl(&self, arguments: &str) -> Said {
         said(self.wrapped("ovs-dpctl").args(arguments.split(' ')))

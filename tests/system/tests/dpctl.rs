@@ -119,3 +119,51 @@ fn without_the_daemon_there_is_no_module() {
     assert!(matches!(lines[..], [line] if line.contains("run/netlink.sock")), "{said:?}");
     assert!(said.err.contains("'ovs_datapath' does not exist"), "{said:?}");
 }
+
+#[test]
+fn the_command_line_shows_what_netlink_clients_made() {
+    let lab = Lab::new(2);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    lab.dpctl("add-flow dp0 in_port(1),eth(),eth_type(0x0806),arp() 2");
+    assert!(lab.portway("bridge add br0").ok);
+    lab.dpctl("add-if br0 p2");
+    let shown = |arguments: &str| {
+        let said = lab.portway(arguments);
+        assert!(said.ok, "portway {arguments}: {said:?}\n{}", lab.daemon_log());
+        said.out
+    };
+    let show = shown("show");
+    assert!(show.contains("\ndatapath dp0, of a netlink client: 1 flow, 0 hit, "), "{show}");
+    let is_shown = |list: &str, port: &str, bridge: &str| {
+        let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.any(|words| words.starts_with(&[port, bridge]))
+    };
+    for list in [&show, &shown("port list"), &shown("port stats")] {
+        for (port, bridge) in [("dp0", "dp0"), ("p1", "dp0"), ("br0", "br0"), ("p2", "br0")] {
+            assert!(is_shown(list, port, bridge), "{port} of {bridge}: {list}");
+        }
+    }
+    assert!(shown("port list").contains("netlink client"));
+    let list = shown("port list dp0");
+    assert!(is_shown(&list, "p1", "dp0") && !is_shown(&list, "p2", "br0"), "{list}");
+    let json: serde_json::Value = serde_json::from_str(&shown("--json show")).unwrap();
+    assert_eq!(json["datapaths"][0]["ports"][1]["name"], "p1");
+
+    // Its flows: listed, added, deleted.
+    let flow = "in_port(1),eth(),eth_type(0x0806)";
+    let listed = shown("flow list dp0");
+    assert!(listed.starts_with(flow) && listed.ends_with("used:never, actions:2\n"), "{listed}");
+    shown("flow add br0 in_port(1),eth() drop");
+    let all = shown("flow list");
+    assert!(all.contains(&format!("dp0: {flow}")) && all.contains("br0: in_port(1)"), "{all}");
+    shown("flow add dp0 in_port(p1),eth(),eth_type(0x0800) drop");
+    assert!(lab.dpctl("dump-flows dp0").contains("actions:drop"));
+    shown("flow del dp0 --all");
+    assert_eq!(lab.dpctl("dump-flows dp0"), "");
+
+    let said = lab.portway("port del p1");
+    assert!(!said.ok && said.err.contains("\"p1\" was added by a netlink client"), "{said:?}");
+    let said = lab.portway("flow list dp1");
+    assert!(!said.ok && said.err.contains("there is no bridge \"dp1\""), "{said:?}");
+}

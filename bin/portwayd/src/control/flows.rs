@@ -10,7 +10,8 @@ use portway_flow::text::{NO_NAMES, PortName, Style, format_actions, format_key, 
 use portway_flow::{Classified, FlowKey, FlowMask};
 
 use super::failures::failure;
-use super::{Control, Entry, Tables};
+use super::report::Place;
+use super::{Control, Tables};
 use crate::clock;
 
 const SYNTAX: &str = "the syntax is that of ovs-dpctl, for example: in_port(1),eth(),eth_type(0x0806)";
@@ -19,10 +20,22 @@ impl Control {
     pub(super) fn flow_list(
         &self,
         tables: &Tables,
-        bridge: &str,
+        bridge: Option<&str>,
         names: bool,
     ) -> Result<Vec<FlowLine>, Failure> {
-        let datapath = &tables.bridge(bridge)?.datapath;
+        let mut lines = Vec::new();
+        for place in self.places(tables, bridge)? {
+            lines.extend(match place {
+                Place::Bridge(entry) => self.flows_of(&entry.spec.name, &entry.datapath, true, names),
+                Place::Other(datapath) => {
+                    self.flows_of(&datapath.name().to_string(), &datapath, false, names)
+                }
+            });
+        }
+        Ok(lines)
+    }
+
+    fn flows_of(&self, name: &str, datapath: &Datapath, is_bridge: bool, names: bool) -> Vec<FlowLine> {
         let own: HashSet<*const Flow> = self.switching.own_flows(datapath).iter().map(Arc::as_ptr).collect();
         let by_number = |number: u32| datapath.port(number).map(|port| port.name().to_string());
         let port: PortName<'_> = if names { &by_number } else { NO_NAMES };
@@ -30,18 +43,19 @@ impl Control {
         let line = |flow: &Arc<Flow>| {
             let stats = flow.stats(&guard);
             FlowLine {
+                bridge: name.to_owned(),
                 flow: format_key(&flow.key(), Some(flow.mask()), Style { verbose: false, port }),
                 actions: format_actions(flow.program(&guard).actions(), port),
                 packets: stats.packets,
                 bytes: stats.bytes,
                 used_ms: (stats.used_ns != 0).then(|| now.saturating_sub(stats.used_ns) / 1_000_000),
                 tcp_flags: stats.tcp_flags,
-                by_hand: !own.contains(&Arc::as_ptr(flow)),
+                by_hand: is_bridge && !own.contains(&Arc::as_ptr(flow)),
             }
         };
         let mut lines: Vec<FlowLine> = datapath.flows().iter().map(line).collect();
         lines.sort_by(|one, other| one.flow.cmp(&other.flow));
-        Ok(lines)
+        lines
     }
 
     pub(super) fn flow_add(
@@ -51,10 +65,9 @@ impl Control {
         flow: &str,
         actions: &str,
     ) -> Result<Done, Failure> {
-        let entry = tables.bridge(bridge)?;
-        let datapath = &entry.datapath;
-        let (key, mask) = key_of(entry, flow)?;
-        let actions = parse_actions(actions, &port_number(entry)).map_err(|error| {
+        let datapath = &self.datapath_named(tables, bridge)?;
+        let (key, mask) = key_of(datapath, flow)?;
+        let actions = parse_actions(actions, &port_number(datapath)).map_err(|error| {
             let remedy = "for example: 2  or: push_vlan(vid=10,pcp=0),2,3  or: drop";
             Failure::new(FailureKind::BadRequest, format!("actions: {error}")).remedy(remedy)
         })?;
@@ -78,8 +91,7 @@ impl Control {
         bridge: &str,
         flow: Option<&str>,
     ) -> Result<Done, Failure> {
-        let entry = tables.bridge(bridge)?;
-        let datapath = &entry.datapath;
+        let datapath = &self.datapath_named(tables, bridge)?;
         let Some(text) = flow else {
             let flows = datapath.flows();
             let deleted = flows.iter().filter(|flow| self.delete(datapath, flow).is_ok()).count();
@@ -88,12 +100,12 @@ impl Control {
         let found = match shown_as(datapath, text) {
             Some(flow) => Some(flow),
             None => {
-                let (key, mask) = key_of(entry, text)?;
+                let (key, mask) = key_of(datapath, text)?;
                 datapath.find_flow(&key, &mask)
             }
         };
         let Some(flow) = found else {
-            return Err(Failure::new(FailureKind::NotFound, format!("bridge {bridge} has no such flow"))
+            return Err(Failure::new(FailureKind::NotFound, format!("{bridge} has no such flow"))
                 .remedy(format!("copy it, up to `, packets`, from: portway flow list {bridge}")));
         };
         self.delete(datapath, &flow)?;
@@ -129,16 +141,14 @@ fn shown_as(datapath: &Datapath, text: &str) -> Option<Arc<Flow>> {
     datapath.flows().iter().find(is_shown).cloned()
 }
 
-fn key_of(entry: &Entry, text: &str) -> Result<(FlowKey, FlowMask), Failure> {
-    let (key, mask) = parse_key(text, &port_number(entry))
+fn key_of(datapath: &Datapath, text: &str) -> Result<(FlowKey, FlowMask), Failure> {
+    let (key, mask) = parse_key(text, &port_number(datapath))
         .map_err(|error| Failure::new(FailureKind::BadRequest, format!("flow: {error}")).remedy(SYNTAX))?;
     Ok((mask.apply(&key), mask))
 }
 
-fn port_number(entry: &Entry) -> impl Fn(&str) -> Option<u32> + '_ {
-    |name| {
-        entry.datapath.ports().iter().find(|port| port.name().to_string() == name).map(|port| port.port_no())
-    }
+fn port_number(datapath: &Datapath) -> impl Fn(&str) -> Option<u32> + '_ {
+    |name| datapath.ports().iter().find(|port| port.name().to_string() == name).map(|port| port.port_no())
 }
 
 fn done(message: &str) -> Done {

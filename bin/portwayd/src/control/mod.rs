@@ -8,6 +8,7 @@
 //! another reason, which is kept and shown).
 
 mod bridges;
+mod datapaths;
 mod devices;
 mod failures;
 mod flows;

@@ -53,7 +53,10 @@ impl Control {
     /// Deletes a port at the command line.
     pub(super) fn port_del(&self, tables: &mut Tables, key: &PortKey) -> Result<Done, Failure> {
         let Some((bridge, key)) = tables.find(key).map(|(entry, key)| (entry.spec.name.clone(), key)) else {
-            return Err(no_port(tables, key));
+            return Err(match self.other_port(key) {
+                Some(_) if !tables.bridges.contains_key(&key.1) => not_ours(&key.1),
+                _ => no_port(tables, key),
+            });
         };
         let (netns, name) = &key;
         let mut state = tables.state.clone();
@@ -164,7 +167,7 @@ impl Control {
         let live = match (own, port) {
             (Some(entry), _) => entry.datapath.port(0),
             (None, Some(port)) => port.live(),
-            (None, None) => return Err(no_port(&tables, key)),
+            (None, None) => return self.other_port(key).ok_or_else(|| no_port(&tables, key)),
         };
         live.ok_or_else(|| {
             Failure::new(FailureKind::NotFound, format!("port {:?} waits for its device", key.1))
@@ -204,6 +207,15 @@ pub(super) fn no_port(tables: &Tables, (netns, name): &PortKey) -> Failure {
         (None, _) => "see `portway port list`".to_owned(),
     };
     Failure::new(FailureKind::NotFound, format!("there is no port {name:?}{place}")).remedy(remedy)
+}
+
+/// The failure of deleting a netlink client's port.
+fn not_ours(name: &str) -> Failure {
+    Failure::new(
+        FailureKind::Denied,
+        format!("port {name:?} was added by a netlink client and is its to delete"),
+    )
+    .remedy("delete it with the program that added it, for example: portway wrap -- ovs-dpctl del-if DATAPATH PORT")
 }
 
 /// What the config file's reader checks, for requests.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What there is, as replies say it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portway_api::{
@@ -9,13 +9,16 @@ use portway_api::{
     Show,
 };
 use portway_buf::DropReason;
+use portway_datapath::Datapath;
 use portway_flow::MacAddr;
 use portway_vport::Vport;
 
+use super::datapaths::{other_port_info, others};
 use super::ports::no_port;
 use super::{Control, Entry, Tables};
 
 /// Which ports.
+#[derive(Default)]
 pub(super) struct Filter<'a> {
     pub(super) bridge: Option<&'a str>,
     pub(super) name: Option<&'a str>,
@@ -23,7 +26,7 @@ pub(super) struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn takes(&self, name: &str, netns: Option<&str>) -> bool {
+    pub(super) fn takes(&self, name: &str, netns: Option<&str>) -> bool {
         self.name.is_none_or(|wanted| wanted == name) && (self.netns.is_none() || self.netns == netns)
     }
 }
@@ -37,6 +40,7 @@ impl Control {
             workers: self.facts.workers,
             config: self.facts.config_path.as_ref().map(|path| path.display().to_string()),
             bridges: self.bridges(tables),
+            datapaths: self.other_datapaths(tables).iter().map(|other| self.datapath_info(other)).collect(),
         }
     }
 
@@ -46,7 +50,6 @@ impl Control {
 
     fn bridge_info(&self, entry: &Entry) -> BridgeInfo {
         let (macs, counters) = self.switching.summary(&entry.datapath);
-        let all = Filter { bridge: None, name: None, netns: None };
         BridgeInfo {
             name: entry.spec.name.clone(),
             origin: entry.origin,
@@ -56,7 +59,7 @@ impl Control {
             macs: macs as u64,
             flows: entry.datapath.stats().flows as u64,
             counters: counters.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
-            ports: port_infos(entry, &all),
+            ports: port_infos(entry, &Filter::default()),
         }
     }
 
@@ -76,27 +79,50 @@ impl Control {
     }
 
     pub(super) fn ports(&self, tables: &Tables, filter: &Filter<'_>) -> Result<Vec<PortInfo>, Failure> {
-        Ok(entries(tables, filter)?.into_iter().flat_map(|entry| port_infos(entry, filter)).collect())
+        let mut infos = Vec::new();
+        for place in self.places(tables, filter.bridge)? {
+            infos.extend(match place {
+                Place::Bridge(entry) => port_infos(entry, filter),
+                Place::Other(datapath) => self.ports_of_other(&datapath, filter),
+            });
+        }
+        Ok(infos)
     }
 
     pub(super) fn port_stats(&self, tables: &Tables, filter: &Filter<'_>) -> Result<Vec<PortStats>, Failure> {
         let mut lines = Vec::new();
-        for entry in entries(tables, filter)? {
-            let own = entry.datapath.port(0).filter(|_| filter.takes(&entry.spec.name, None));
-            lines.extend(own.map(|port| stats_of(entry, &entry.spec.name, &port)));
-            for ((netns, name), port) in &entry.ports {
-                let live = port.live().filter(|_| filter.takes(name, netns.as_deref()));
-                lines.extend(live.map(|live| stats_of(entry, name, &live)));
-            }
-            for port in others(entry) {
-                let name = port.name().to_string();
-                lines.extend(filter.takes(&name, None).then(|| stats_of(entry, &name, &port)));
+        for place in self.places(tables, filter.bridge)? {
+            match place {
+                Place::Bridge(entry) => lines.extend(stats_of_bridge(entry, filter)),
+                Place::Other(datapath) => {
+                    let bridge = datapath.name().to_string();
+                    for info in self.ports_of_other(&datapath, filter) {
+                        let port = info.port_no.and_then(|number| datapath.port(number));
+                        lines.extend(port.map(|port| stats_of(&bridge, &info.name, &port)));
+                    }
+                }
             }
         }
         if let (true, Some(name)) = (lines.is_empty(), filter.name) {
             return Err(no_port(tables, &(filter.netns.map(str::to_owned), name.to_owned())));
         }
         Ok(lines)
+    }
+
+    /// Bridges and other datapaths; with a name, the one that has it.
+    pub(super) fn places<'t>(
+        &self,
+        tables: &'t Tables,
+        name: Option<&str>,
+    ) -> Result<Vec<Place<'t>>, Failure> {
+        let Some(name) = name else {
+            let others = self.other_datapaths(tables).into_iter().map(Place::Other);
+            return Ok(tables.bridges.values().map(Place::Bridge).chain(others).collect());
+        };
+        Ok(vec![match tables.bridges.get(name) {
+            Some(entry) => Place::Bridge(entry),
+            None => Place::Other(self.datapath_named(tables, name)?),
+        }])
     }
 
     pub(super) fn modules(&self) -> Vec<ModuleInfo> {
@@ -127,11 +153,28 @@ impl Control {
     }
 }
 
-fn entries<'t>(tables: &'t Tables, filter: &Filter<'_>) -> Result<Vec<&'t Entry>, Failure> {
-    match filter.bridge {
-        Some(name) => Ok(vec![tables.bridge(name)?]),
-        None => Ok(tables.bridges.values().collect()),
+/// Where ports and flows are.
+pub(super) enum Place<'t> {
+    /// In a bridge.
+    Bridge(&'t Entry),
+    /// In a datapath that a netlink client made.
+    Other(Arc<Datapath>),
+}
+
+fn stats_of_bridge(entry: &Entry, filter: &Filter<'_>) -> Vec<PortStats> {
+    let bridge = &entry.spec.name;
+    let mut lines = Vec::new();
+    let own = entry.datapath.port(0).filter(|_| filter.takes(bridge, None));
+    lines.extend(own.map(|port| stats_of(bridge, bridge, &port)));
+    for ((netns, name), port) in &entry.ports {
+        let live = port.live().filter(|_| filter.takes(name, netns.as_deref()));
+        lines.extend(live.map(|live| stats_of(bridge, name, &live)));
     }
+    for port in others(entry) {
+        let name = port.name().to_string();
+        lines.extend(filter.takes(&name, None).then(|| stats_of(bridge, &name, &port)));
+    }
+    lines
 }
 
 fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
@@ -143,12 +186,12 @@ fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
             ..PortSpec::new(&entry.spec.name)
         };
         let own = entry.datapath.port(0);
-        infos.push(port_info(entry, &spec, Origin::Bridge, own.as_deref(), None));
+        infos.push(port_info(&entry.spec.name, &spec, Origin::Bridge, own.as_deref(), None));
     }
     for ((netns, name), port) in &entry.ports {
         if filter.takes(name, netns.as_deref()) {
             infos.push(port_info(
-                entry,
+                &entry.spec.name,
                 &port.spec,
                 port.origin,
                 port.live().as_deref(),
@@ -156,18 +199,13 @@ fn port_infos(entry: &Entry, filter: &Filter<'_>) -> Vec<PortInfo> {
             ));
         }
     }
+    let others = others(entry).into_iter().map(|port| other_port_info(&entry.spec.name, None, &port));
+    infos.extend(others.filter(|info| filter.takes(&info.name, None)));
     infos
 }
 
-/// Ports that somebody else added, through netlink.
-fn others(entry: &Entry) -> Vec<Arc<Vport>> {
-    let known: HashSet<u32> =
-        entry.ports.values().filter_map(|port| Some(port.live()?.port_no())).chain([0]).collect();
-    entry.datapath.ports().into_iter().filter(|port| !known.contains(&port.port_no())).collect()
-}
-
-fn port_info(
-    entry: &Entry,
+pub(super) fn port_info(
+    bridge: &str,
     spec: &PortSpec,
     origin: Origin,
     live: Option<&Vport>,
@@ -177,7 +215,7 @@ fn port_info(
     let mac = info.map(|info| MacAddr(info.mac)).filter(|mac| !mac.is_zero());
     PortInfo {
         name: live.map_or_else(|| spec.name.clone(), |live| live.name().to_string()),
-        bridge: entry.spec.name.clone(),
+        bridge: bridge.to_owned(),
         port_type: live.map_or_else(|| spec.port_type.clone(), |live| live.kind().name().to_owned()),
         port_no: live.map(Vport::port_no),
         state: if live.is_some() { PortState::Attached } else { PortState::Pending },
@@ -192,11 +230,11 @@ fn port_info(
     }
 }
 
-fn stats_of(entry: &Entry, name: &str, port: &Vport) -> PortStats {
+fn stats_of(bridge: &str, name: &str, port: &Vport) -> PortStats {
     let stats = port.stats();
     PortStats {
         name: name.to_owned(),
-        bridge: entry.spec.name.clone(),
+        bridge: bridge.to_owned(),
         port_no: port.port_no(),
         rx_packets: stats.rx_packets,
         rx_bytes: stats.rx_bytes,

@@ -53,7 +53,9 @@ impl Control {
                 let filter = Filter { bridge: None, name: name.as_deref(), netns: netns.as_deref() };
                 self.port_stats(tables, &filter).map(Reply::PortStats)
             }
-            Request::FlowList { bridge, names } => self.flow_list(tables, bridge, *names).map(Reply::Flows),
+            Request::FlowList { bridge, names } => {
+                self.flow_list(tables, bridge.as_deref(), *names).map(Reply::Flows)
+            }
             Request::FlowAdd { bridge, flow, actions } => {
                 self.flow_add(tables, bridge, flow, actions).map(Reply::Done)
             }

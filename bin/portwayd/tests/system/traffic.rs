@@ -145,7 +145,7 @@ fn flows_by_hand_go_before_the_bridge() {
         lab.hosts[0].try_sh("arping -c 1 -w 2 -I e0 10.1.0.2 || ip neigh show 10.1.0.2 | grep -q lladdr")
     );
     let flows = || {
-        let reply = daemon.ask(&Request::FlowList { bridge: "br0".to_owned(), names: false });
+        let reply = daemon.ask(&Request::FlowList { bridge: Some("br0".to_owned()), names: false });
         let Reply::Flows(flows) = reply else { panic!("{reply:?}") };
         flows
     };
