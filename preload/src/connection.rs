@@ -6,6 +6,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use portway_netlink_socket::{Answer, Command, Hello, SOCKET_ENV, SOCKET_PATH};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,6 +16,17 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
 };
+use rustix::time::{ClockId, clock_gettime};
+
+/// How long requests wait for a portwayd that has gone away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked for then.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A connection was opened once.
+static SEEN: AtomicBool = AtomicBool::new(false);
+/// When portwayd was missed first, by the monotonic clock; 0: it is there.
+static AWAY_SINCE_MS: AtomicU64 = AtomicU64::new(0);
 
 /// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +62,33 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
+/// Whether portwayd has ever been there in this process's life.
+pub(crate) fn was_seen() -> bool {
+    SEEN.load(Ordering::Relaxed)
+}
+
+/// As [`open`]. If portwayd has been there before, it is waited for: it is being restarted, and a program that is refused
+/// everything meanwhile would draw its conclusions. All waiting together ends [`PATIENCE`] after portwayd was missed first.
+pub(crate) fn open_patiently(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
+    loop {
+        match open(netns, port_id) {
+            Err(Failure::Gone(_)) if was_seen() && !is_given_up() => std::thread::sleep(LOOK_AGAIN),
+            result => return result,
+        }
+    }
+}
+
+/// Whether portwayd has been away for too long to be waited for.
+fn is_given_up() -> bool {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now_ms = now.tv_sec.cast_unsigned() * 1000 + now.tv_nsec.cast_unsigned() / 1_000_000;
+    let began = match AWAY_SINCE_MS.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => now_ms,
+        Err(began) => began,
+    };
+    now_ms.saturating_sub(began) >= PATIENCE.as_millis() as u64
+}
+
 /// Connects. `port_id`: the one wanted, or 0.
 pub(crate) fn open(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
     let flags = SocketFlags::CLOEXEC;
@@ -65,6 +105,8 @@ pub(crate) fn open(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failur
         .map_err(Failure::Gone)?;
     drop(theirs);
     let port_id = answer(control.as_fd())?;
+    SEEN.store(true, Ordering::Relaxed);
+    AWAY_SINCE_MS.store(0, Ordering::Relaxed);
     Ok(Opened { data, control, port_id })
 }
 

@@ -13,10 +13,9 @@
 //!   with EOPNOTSUPP, on which stock programs ask the datapath for a tunnel port instead.
 //! * All other protocols are the kernel's alone.
 //! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
-//!   goes away, sockets wait for it: requests are answered ENOENT, and when it is back, sockets are connected again with
-//!   their port ids, options and memberships, and each is told ENOBUFS once, since it has missed something.
-//! * `PORTWAY_ON_RESTART=end` has a program that is supervised end then: portwayd does not keep its datapaths over a restart, and
-//!   stock programs make theirs only when they start.
+//!   goes away, sockets wait for it: a request waits up to five seconds, then it is answered ENOENT, and when it is
+//!   back, sockets are connected again with their port ids, options and memberships. Those with memberships are told ENOBUFS
+//!   once, since they have missed something.
 //!
 //! What it does not see: system calls that do not go through libc's functions; `read` and `write` on a netlink socket (they move
 //! bytes, without the waiting); two processes that share one socket after `fork` and use it at the same time; a socket

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::Ordering;
 
-use portway_netlink_socket::OVERRUN;
+use portway_netlink_socket::{NOOP, OVERRUN};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -46,6 +46,13 @@ fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     }
 }
 
+/// Takes a datagram of the library's own out of the socket, if it was only looked at.
+fn discard(data: BorrowedFd<'_>, asked: RecvFlags) {
+    if asked.contains(RecvFlags::PEEK) {
+        let _ = recv(data, &mut [0; OVERRUN.len()], RecvFlags::DONTWAIT);
+    }
+}
+
 impl Ours<'_> {
     /// Receives a datagram into `room` bytes, by way of `store`.
     ///
@@ -81,6 +88,10 @@ impl Ours<'_> {
                 Ok((_, 0)) | Err(Errno::CONNRESET) => self.connection_ended(inode)?,
                 Ok((len, whole)) => {
                     let bytes = &buffer[..len.min(buffer.len())];
+                    if *bytes == NOOP {
+                        discard(data, asked);
+                        continue;
+                    }
                     if *bytes == OVERRUN {
                         self.take_overrun(data, asked);
                         continue;
@@ -109,9 +120,7 @@ impl Ours<'_> {
 
     /// portwayd says that it had no room for something, perhaps for the end of a dump.
     fn take_overrun(self, data: BorrowedFd<'_>, asked: RecvFlags) {
-        if asked.contains(RecvFlags::PEEK) {
-            let _ = recv(data, &mut [0; OVERRUN.len()], RecvFlags::DONTWAIT);
-        }
+        discard(data, asked);
         self.netlink.dumps.store(0, Ordering::Release);
         self.netlink.lost.store(true, Ordering::Release);
     }

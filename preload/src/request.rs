@@ -31,19 +31,23 @@ impl Ours<'_> {
         }
         self.netlink.is_bound.store(true, Ordering::Release);
         let mut link = self.netlink.link.lock();
-        let was_online = link.is_online;
+        let mut was_offline = !link.is_online;
         let mut result = self.attempt(&mut link, fd, datagram);
-        if was_online && matches!(result, Err(Failure::Gone(_))) {
+        if !was_offline && matches!(result, Err(Failure::Gone(_))) {
             // It has been restarted, or it has ended: nothing of the request is left behind in either case.
             self.go_offline(&mut link)?;
+            was_offline = true;
             result = self.attempt(&mut link, fd, datagram);
         }
-        let is_new = link.is_online && self.netlink.lost.load(Ordering::Acquire);
+        let is_new = was_offline && link.is_online;
         let result = match result {
             Ok(()) => self.leave_to_kernel(&mut link, fd, datagram),
             Err(Failure::Gone(_)) => {
                 self.go_offline(&mut link)?;
-                self.refuse(&link, datagram)
+                match self.is_for_kernel(&link, datagram) {
+                    true => kernel::take_over(self, &link.settings, fd, datagram),
+                    false => self.refuse(&link, datagram),
+                }
             }
             Err(Failure::Refused(errno)) => Err(errno),
         };
@@ -55,7 +59,7 @@ impl Ours<'_> {
     }
 
     fn attempt(self, link: &mut Link, fd: RawFd, datagram: &[u8]) -> Result<(), Failure> {
-        self.go_online(link)?;
+        self.go_online(link, connection::open_patiently)?;
         // SAFETY: the program sends on it, so it is open; should it be closed meanwhile, the send fails.
         let data = unsafe { BorrowedFd::borrow_raw(fd) };
         let dumps = message::dumps_started(datagram);
@@ -77,10 +81,15 @@ impl Ours<'_> {
         Ok(())
     }
 
+    /// Whether a family is asked for that only the kernel may have, by a socket that can become its.
+    fn is_for_kernel(self, link: &Link, datagram: &[u8]) -> bool {
+        let foreign = message::family_asked(datagram).is_some_and(|name| !name.starts_with(b"ovs_"));
+        foreign && link.settings.groups.is_empty() && self.is_in_current_namespace()
+    }
+
     /// If portwayd did not know the family that was asked for and it is no `ovs_*`, the kernel is asked, and the socket becomes its.
     fn leave_to_kernel(self, link: &mut Link, fd: RawFd, datagram: &[u8]) -> Result<(), Errno> {
-        let foreign = message::family_asked(datagram).is_some_and(|name| !name.starts_with(b"ovs_"));
-        if !foreign || !link.settings.groups.is_empty() || !self.is_in_current_namespace() {
+        if !self.is_for_kernel(link, datagram) {
             return Ok(());
         }
         // SAFETY: the program sends on it, so it is open; should it be closed meanwhile, the receive fails.

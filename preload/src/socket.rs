@@ -2,7 +2,7 @@
 //! One netlink socket: what a kernel would know of it, its connection, and what happens when portwayd goes and comes.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -13,7 +13,6 @@ use rustix::io::Errno;
 use crate::connection::{self, Failure, Opened};
 use crate::lock::ForkLock;
 use crate::namespace::Namespace;
-use crate::notice;
 use crate::table::{self, Hidden};
 
 /// Whose socket it is.
@@ -90,10 +89,17 @@ impl Socket {
         }
     }
 
-    /// Opens a socket in the calling thread's namespace. Its file descriptor is the program's.
+    /// Opens a socket in the calling thread's namespace. Its file descriptor is the program's. If portwayd has been there and is not
+    /// now, the socket waits for it.
     pub(crate) fn open(kind: i32) -> Result<(Arc<Self>, OwnedFd), Failure> {
         let namespace = Namespace::current().map_err(Failure::Refused)?;
-        let Opened { data, control, port_id } = connection::open(namespace.as_fd(), 0)?;
+        let (Opened { data, control, port_id }, is_online) =
+            match connection::open_patiently(namespace.as_fd(), 0) {
+                Err(Failure::Gone(_)) if connection::was_seen() => {
+                    (nobodys().map_err(Failure::Refused)?, false)
+                }
+                opened => (opened?, true),
+            };
         let inode = fstat(&data).map_err(Failure::Refused)?.st_ino;
         let control = Hidden::new(control).map_err(Failure::Refused)?;
         let socket = Netlink {
@@ -105,10 +111,19 @@ impl Socket {
             peer: AtomicU32::new(0),
             dumps: AtomicU32::new(0),
             lost: AtomicBool::new(false),
-            link: ForkLock::new(Link { control, is_online: true, settings: Settings::default() }),
+            link: ForkLock::new(Link { control, is_online, settings: Settings::default() }),
         };
         Ok((Arc::new(Self::Portway(socket)), data))
     }
+}
+
+/// A connection to nobody, with a port id that will hardly be taken when portwayd is back.
+fn nobodys() -> Result<Opened, Errno> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (data, control) = connection::pair()?;
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) & 0xff;
+    let port_id = 0xc000_0000 | (std::process::id() << 8 & 0x3fff_ff00) | number;
+    Ok(Opened { data, control, port_id })
 }
 
 /// A socket to portwayd, with the count that keeps it.
@@ -143,13 +158,18 @@ impl<'a> Ours<'a> {
         table::replace(self.whole, theirs.as_fd())?;
         link.control = ours;
         link.is_online = false;
-        self.netlink.dumps.store(0, Ordering::Release);
-        self.netlink.lost.store(true, Ordering::Release);
+        if self.netlink.dumps.swap(0, Ordering::AcqRel) > 0 || !link.settings.groups.is_empty() {
+            self.netlink.lost.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
     /// Connects again if need be: with the same port id, unless it has been taken meanwhile, and the same options.
-    pub(crate) fn go_online(self, link: &mut Link) -> Result<(), Failure> {
+    pub(crate) fn go_online(
+        self,
+        link: &mut Link,
+        open: impl Fn(BorrowedFd<'_>, u32) -> Result<Opened, Failure>,
+    ) -> Result<(), Failure> {
         if link.is_online {
             return Ok(());
         }
@@ -158,8 +178,8 @@ impl<'a> Ours<'a> {
         if !self.netlink.namespace.is_open() {
             return Err(Failure::Gone(Errno::BADF));
         }
-        let opened = match connection::open(netns, wanted) {
-            Err(Failure::Refused(Errno::ADDRINUSE)) => connection::open(netns, 0),
+        let opened = match open(netns, wanted) {
+            Err(Failure::Refused(Errno::ADDRINUSE)) => open(netns, 0),
             result => result,
         }?;
         let control = Hidden::new(opened.control).map_err(Failure::Refused)?;
@@ -167,13 +187,16 @@ impl<'a> Ours<'a> {
         for group in &link.settings.groups {
             connection::command(control.as_fd(), Command::Join(*group))?;
         }
-        self.netlink.lost.store(true, Ordering::Release);
+        // Whoever polls the old file is woken below, looks for the new one, and goes on waiting, on the old one, if it has nothing.
+        connection::command(control.as_fd(), Command::Wake)?;
+        if !link.settings.groups.is_empty() {
+            self.netlink.lost.store(true, Ordering::Release);
+        }
         self.netlink.port_id.store(opened.port_id, Ordering::Release);
         table::replace(self.whole, opened.data.as_fd()).map_err(Failure::Refused)?;
         link.is_online = true;
         // With the old other end, whoever waits on the old file is woken.
         link.control = control;
-        notice::restarted();
         Ok(())
     }
 
@@ -182,7 +205,7 @@ impl<'a> Ours<'a> {
         for (_, other) in table::all() {
             if let Some(other) = Ours::new(&other).filter(|other| !Arc::ptr_eq(other.whole, self.whole)) {
                 // One that cannot be connected now is tried again by its next request.
-                let _ = other.go_online(&mut other.netlink.link.lock());
+                let _ = other.go_online(&mut other.netlink.link.lock(), connection::open);
             }
         }
     }
@@ -194,7 +217,8 @@ impl<'a> Ours<'a> {
             return Ok(());
         }
         self.go_offline(&mut link)?;
-        let is_back = self.go_online(&mut link).is_ok();
+        // Whoever receives does not wait; a request will.
+        let is_back = self.go_online(&mut link, connection::open).is_ok();
         drop(link);
         if is_back {
             self.wake_others();

@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// What is logged to the standard error: error, warn, info, debug, trace, or a filter like info,portway_datapath=debug.
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Delete what netlink clients made and what was kept of it, devices included, and end. Only while no other daemon runs.
+    #[arg(long)]
+    pub(crate) forget: bool,
     /// Check the config file and end.
     #[arg(long)]
     pub(crate) check: bool,

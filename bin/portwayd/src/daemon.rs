@@ -19,6 +19,7 @@ use signal_hook::iterator::Signals;
 use crate::args::{Args, DEFAULT_CONFIG};
 use crate::config::Config;
 use crate::control::{Control, Facts};
+use crate::kept::{File, restore};
 use crate::lock::FolderLock;
 use crate::netlink;
 use crate::notify::notify;
@@ -53,6 +54,9 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     let _socket_lock = FolderLock::take(&args.socket_dir)?;
     let same = args.state_dir.canonicalize().ok() == args.socket_dir.canonicalize().ok();
     let _state_lock = if same { None } else { Some(FolderLock::take(&args.state_dir)?) };
+    if args.forget {
+        return forget(args);
+    }
     let server = Server::bind(&args.socket_dir)
         .with_context(|| format!("cannot make the control socket in {}", args.socket_dir.display()))?;
 
@@ -95,6 +99,16 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     control.shut_down();
     stop_threads(threads, &switching, &waker);
     Ok(())
+}
+
+/// Deletes what is kept of netlink clients' datapaths.
+fn forget(args: &Args) -> Result<()> {
+    let switch = make_switch(args, vec![Arc::new(Handle::new()?)], Waker::default())?;
+    let file = File::new(&args.state_dir);
+    for datapath in restore(&file, &switch) {
+        switch.datapath_del(&datapath)?;
+    }
+    file.remove().context("cannot delete what was kept")
 }
 
 fn worker_count(args: &Args, config: &Config) -> usize {

@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod control;
 mod daemon;
+mod kept;
 mod lock;
 mod netlink;
 mod netlink_devices;

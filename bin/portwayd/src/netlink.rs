@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The netlink server's thread: what stock OVS programs talk to.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::thread;
 
@@ -10,20 +11,41 @@ use portway_datapath::Switch;
 use portway_netlink_server::{Handle, NetlinkServer};
 
 use crate::args::Args;
+use crate::kept::{File, Keeper, restore};
 use crate::netlink_devices;
 use crate::switching::Switching;
 
 /// The socket's name in the folder of sockets.
 const SOCKET_NAME: &str = "netlink.sock";
 
-/// Starts the thread, and has packets of datapaths that are no bridge's sent to it.
-pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<Handle> {
+/// The running server.
+pub(crate) struct Netlink {
+    handle: Handle,
+    keeper: Keeper,
+}
+
+impl Netlink {
+    /// Ends it. What its clients have made stays for the next daemon.
+    pub(crate) fn stop(self) {
+        self.handle.stop();
+        self.keeper.finish();
+    }
+}
+
+/// Makes again what netlink clients had, starts the thread, and has packets of datapaths that are no bridge's sent to it.
+pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<Netlink> {
     let path = args.socket.clone().unwrap_or_else(|| args.socket_dir.join(SOCKET_NAME));
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let limits = Limits { cpus, ..Limits::default() };
+    // Clients of the daemon before this one still have theirs: new ones begin somewhere else.
+    let first_port_id = Limits::default().first_port_id | RandomState::new().hash_one(0) as u32 >> 1;
+    let limits = Limits { cpus, first_port_id, ..Limits::default() };
     let mut server = NetlinkServer::bind(&path, Arc::clone(switch), limits).context("no netlink socket")?;
     let handle = server.handle();
     netlink_devices::start(switch, switching, handle.clone())?;
+    let file = File::new(&args.state_dir);
+    restore(&file, switch);
+    let keeper = Keeper::start(file, Arc::clone(switch))?;
+    server.on_change(Box::new(keeper.on_change()));
     // Said once, before there are packets.
     let _ = switching.netlink.set(handle.clone());
     let run = move || {
@@ -32,5 +54,5 @@ pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching
         }
     };
     thread::Builder::new().name("netlink".to_owned()).spawn(run)?;
-    Ok(handle)
+    Ok(Netlink { handle, keeper })
 }

@@ -110,22 +110,31 @@ impl StateFile {
 
     /// Replaces what is kept.
     pub(crate) fn save(&self, state: &State) -> Result<(), Error> {
-        let path = self.path();
-        let new = self.folder.join("state.json.new");
-        let write = || -> io::Result<()> {
-            let mut text = serde_json::to_vec_pretty(state)?;
-            text.push(b'\n');
-            let mut file = File::create(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&new, &path)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(|error| {
-            let _ = std::fs::remove_file(&new);
-            Error::NotKept { path, error }
-        })
+        let mut text = Vec::new();
+        let written =
+            serde_json::to_writer_pretty(&mut text, state).map_err(io::Error::from).and_then(|()| {
+                text.push(b'\n');
+                write_whole(&self.folder, STATE_NAME, &text, true)
+            });
+        written.map_err(|error| Error::NotKept { path: self.path(), error })
     }
+}
+
+/// Replaces a file in one step. `durable`: also for a machine that loses its power.
+pub(crate) fn write_whole(folder: &Path, name: &str, text: &[u8], durable: bool) -> io::Result<()> {
+    let new = folder.join(format!("{name}.new"));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(text)?;
+        if durable {
+            file.sync_all()?;
+        }
+        std::fs::rename(&new, folder.join(name))?;
+        if durable { File::open(folder)?.sync_all() } else { Ok(()) }
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(&new);
+    })
 }
 
 #[cfg(test)]

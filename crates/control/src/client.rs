@@ -28,12 +28,14 @@ pub struct Limits {
     pub clients_per_netns: usize,
     /// CPUs of the machine: a port has not more upcall port ids than that.
     pub cpus: usize,
+    /// First port id that is given to clients that want none in particular: 0x8000_0001 or above.
+    pub first_port_id: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // 4 MiB is what stock clients ask for with SO_RCVBUFFORCE.
-        Self { queue_bytes: 4 << 20, clients: 65_536, clients_per_netns: 32_768, cpus: 1 }
+        Self { queue_bytes: 4 << 20, clients: 65_536, clients_per_netns: 32_768, cpus: 1, first_port_id: 0x8000_0001 }
     }
 }
 

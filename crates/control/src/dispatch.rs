@@ -75,6 +75,7 @@ impl Server {
             Err(refusal) => return Outcome::Done(Err(refusal)),
         };
         let Some(client) = self.clients.get(&id) else { return Outcome::Done(Ok(())) };
+        let changes = changes_ports(family, genl.cmd());
         let mut call = Call {
             client: id,
             port_id: client.port_id,
@@ -94,7 +95,17 @@ impl Server {
         }
         let result = handle(&mut call);
         *warning = call.warning.take();
+        self.changed |= result.is_ok() && changes;
         Outcome::Done(result)
+    }
+}
+
+/// Whether a request of that kind changes a datapath or a port.
+fn changes_ports(family: &Family, cmd: u8) -> bool {
+    match family.id {
+        id if id == family::DATAPATH.id => cmd != OVS_DP_CMD_GET,
+        id if id == family::VPORT.id => cmd != OVS_VPORT_CMD_GET,
+        _ => false,
     }
 }
 

@@ -28,7 +28,7 @@ pub enum ConnectError {
     TooManyClients(usize),
 }
 
-/// First port id that is given to clients that want none in particular.
+/// Lowest port id that is given to clients that want none in particular.
 const FIRST_PORT_ID: u32 = 0x8000_0001;
 
 /// The netlink server. One thread at a time.
@@ -44,6 +44,8 @@ pub struct Server {
     pub(crate) zone_limits: ZoneLimits,
     /// Clients with something new in their queues.
     ready: BTreeSet<ClientId>,
+    /// A request has changed a datapath or a port since this was last asked for.
+    pub(crate) changed: bool,
 }
 
 impl Server {
@@ -56,11 +58,12 @@ impl Server {
             port_ids: HashMap::new(),
             events,
             next_client: 1,
-            next_port_id: FIRST_PORT_ID,
+            next_port_id: limits.first_port_id.max(FIRST_PORT_ID),
             limits,
             devices,
             zone_limits: ZoneLimits::default(),
             ready: BTreeSet::new(),
+            changed: false,
         }
     }
 
@@ -183,6 +186,12 @@ impl Server {
     /// Clients that have been given something since the last call.
     pub fn take_ready(&mut self) -> BTreeSet<ClientId> {
         std::mem::take(&mut self.ready)
+    }
+
+    /// Whether a request has changed a datapath or a port since the last call. Options and upcall port ids are among what it says, of
+    /// which the switch tells no event.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// A client has a dump to go on with.

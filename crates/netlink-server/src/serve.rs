@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use portway_control::{ClientId, ConnectError, Delivery, Limits, Server};
 use portway_datapath::{Switch, Upcall};
 use portway_netlink::Ack;
-use portway_netlink_socket::{Command, OVERRUN};
+use portway_netlink_socket::{Command, NOOP, OVERRUN};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -93,6 +93,7 @@ pub struct NetlinkServer {
     upcalls: Receiver<Upcall>,
     handle: Handle,
     buffer: Vec<u8>,
+    on_change: Box<dyn Fn() + Send>,
 }
 
 impl NetlinkServer {
@@ -121,7 +122,13 @@ impl NetlinkServer {
             upcalls,
             handle,
             buffer: Vec::new(),
+            on_change: Box::new(|| ()),
         })
+    }
+
+    /// What is to be called after a request that has changed a datapath or a port. It must not wait.
+    pub fn on_change(&mut self, call: Box<dyn Fn() + Send>) {
+        self.on_change = call;
     }
 
     /// For other threads.
@@ -204,6 +211,9 @@ impl NetlinkServer {
         match receive(&connection.data, &mut self.buffer) {
             Came::Datagram(len) => {
                 self.server.handle_datagram(client, &self.buffer[..len], now_ns());
+                if self.server.take_changed() {
+                    (self.on_change)();
+                }
                 // All that the request has caused is on its way before it is called finished.
                 self.flush_all();
                 self.answer(number, 0, 0);
@@ -251,6 +261,12 @@ impl NetlinkServer {
         match receive(control, &mut self.buffer) {
             Came::Datagram(len) => {
                 let (errno, value) = match Command::decode(&self.buffer[..len]) {
+                    Some(Command::Wake) => {
+                        // One that has no room can be read, which is what is wanted.
+                        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                        let _ = send(&connection.data, &NOOP, flags);
+                        (0, 0)
+                    }
                     Some(command) => self.carry_out(client, command),
                     None => (Errno::INVAL.raw_os_error() as u32, 0),
                 };
@@ -276,6 +292,8 @@ impl NetlinkServer {
                 let known = self.server.set_membership(client, group, member);
                 (if known { 0 } else { Errno::INVAL.raw_os_error() as u32 }, 0)
             }
+            // Done where the connection is at hand.
+            Command::Wake => (0, 0),
         }
     }
 

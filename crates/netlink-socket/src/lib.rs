@@ -21,4 +21,4 @@ mod client;
 mod protocol;
 
 pub use client::{Error, NetlinkSocket};
-pub use protocol::{Answer, Command, HELLO_LEN, Hello, OVERRUN, SOCKET_ENV, SOCKET_PATH, VERSION};
+pub use protocol::{Answer, Command, HELLO_LEN, Hello, NOOP, OVERRUN, SOCKET_ENV, SOCKET_PATH, VERSION};

@@ -22,6 +22,14 @@ pub const OVERRUN: [u8; 16] = {
     bytes
 };
 
+/// A datagram that says nothing: a message header of type NLMSG_NOOP. See [`Command::Wake`].
+pub const NOOP: [u8; 16] = {
+    let mut bytes = OVERRUN;
+    bytes[4] = 1_u16.to_ne_bytes()[0];
+    bytes[5] = 1_u16.to_ne_bytes()[1];
+    bytes
+};
+
 /// The first datagram of a data connection. Two file descriptors travel with it: the client's network namespace,
 /// and portwayd's end of the control connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +69,9 @@ pub enum Command {
     Join(u32),
     /// Leave a multicast group.
     Leave(u32),
+    /// Send [`NOOP`] on the data connection. For a connection that takes another's place: whoever polls the file descriptor looks at
+    /// the new one only when something can be read there.
+    Wake,
 }
 
 impl Command {
@@ -71,6 +82,7 @@ impl Command {
             Self::SetAck { capped, extended } => [2, u32::from(capped), u32::from(extended), 0],
             Self::Join(group) => [3, group, 0, 0],
             Self::Leave(group) => [4, group, 0, 0],
+            Self::Wake => [5, 0, 0, 0],
         })
     }
 
@@ -81,6 +93,7 @@ impl Command {
             [2, capped, extended, _] => Some(Self::SetAck { capped: capped != 0, extended: extended != 0 }),
             [3, group, ..] => Some(Self::Join(group)),
             [4, group, ..] => Some(Self::Leave(group)),
+            [5, ..] => Some(Self::Wake),
             _ => None,
         }
     }
@@ -140,6 +153,7 @@ mod tests {
             Command::SetAck { capped: true, extended: false },
             Command::Join(32),
             Command::Leave(33),
+            Command::Wake,
         ] {
             assert_eq!(Command::decode(&command.encode()), Some(command));
         }
@@ -153,5 +167,6 @@ mod tests {
     fn an_overrun_is_a_message_header() {
         assert_eq!(OVERRUN[..4], 16_u32.to_ne_bytes());
         assert_eq!(OVERRUN[4..6], 4_u16.to_ne_bytes());
+        assert_eq!((&NOOP[..4], &NOOP[4..6]), (&OVERRUN[..4], &1_u16.to_ne_bytes()[..]));
     }
 }

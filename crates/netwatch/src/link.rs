@@ -63,6 +63,8 @@ pub struct Link {
     pub lower: Option<u32>,
     /// Alias; empty: none.
     pub alias: String,
+    /// Whether the driver has a carrier, also while the device is down: a TAP has one while a program has it open.
+    pub carrier: bool,
     /// In a notification that the device has gone: it went to another namespace and lives on there.
     pub moved: bool,
 }

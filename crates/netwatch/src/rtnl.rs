@@ -28,6 +28,7 @@ pub(crate) const IFLA_LINK: u16 = 5;
 pub(crate) const IFLA_MASTER: u16 = 10;
 pub(crate) const IFLA_LINKINFO: u16 = 18;
 pub(crate) const IFLA_IFALIAS: u16 = 20;
+const IFLA_CARRIER: u16 = 33;
 pub(crate) const IFLA_EXT_MASK: u16 = 29;
 pub(crate) const IFLA_LINK_NETNSID: u16 = 37;
 pub(crate) const IFLA_NEW_NETNSID: u16 = 45;
@@ -133,6 +134,7 @@ fn read(link: &mut Link, kind: u16, value: &[u8]) {
         IFLA_LINK => link.lower = number(value),
         IFLA_MASTER => link.master = number(value).filter(|&index| index != 0),
         IFLA_IFALIAS => link.alias = text(value),
+        IFLA_CARRIER => link.carrier = value.first() == Some(&1),
         IFLA_NEW_NETNSID => link.moved = true,
         IFLA_LINKINFO => {
             let kinds = attributes(value).filter(|attribute| attribute.kind() == IFLA_INFO_KIND);

@@ -9,9 +9,14 @@ use portway_buf::{Batch, PoolRef};
 use portway_netwatch::Netns;
 use portway_vport::abi::{PortInfo, TxReport, info_flags};
 use portway_vport::ops::{CreateParams, Errno, PortType};
+use portway_vport::options::iter;
 
 use crate::queue::{RxQueue, send};
 use crate::tap::Tap;
+
+/// Option: u32, 1 if the device is to outlive the process. For the daemon, not for people, so it is not among the described ones;
+/// whatever else is asked for is refused as the kernel does it.
+pub const OPTION_LASTING: u16 = 0x3f01;
 
 /// OVS_VPORT_TYPE_INTERNAL.
 const TYPE_INTERNAL: u32 = 2;
@@ -61,6 +66,16 @@ impl PortType for InternalPort {
             None => last.link_up = 0,
         }
         *last
+    }
+
+    fn set_options(&self, options: &[u8]) -> Result<(), Errno> {
+        let mut asked = iter(options);
+        match (asked.next(), asked.next()) {
+            (Some(Ok((OPTION_LASTING, value))), None) if value.len() == size_of::<u32>() => {
+                self.tap.set_lasting(value.iter().any(|byte| *byte != 0))
+            }
+            _ => Err(Errno::EOPNOTSUPP),
+        }
     }
 
     fn rx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch) -> Result<(), Errno> {

@@ -33,7 +33,7 @@ pub(crate) struct Device {
     pub(crate) is_up: bool,
 }
 
-/// A TAP; closing it deletes the device.
+/// A TAP. Dropping it deletes the device; the end of the process does so, too, unless the device is to outlive it.
 #[derive(Debug)]
 pub(crate) struct Tap {
     file: OwnedFd,
@@ -51,28 +51,45 @@ struct Control {
 
 impl Tap {
     /// Makes a TAP in the calling thread's namespace, with offloads on, and brings it up. `mac` of zeros: the kernel
-    /// chooses one. EEXIST: a device has that name.
+    /// chooses one. EEXIST: a device has that name. One that outlived the process that made it is taken over as it is.
     pub(crate) fn create(name: &CStr, mac: [u8; 6], queues: usize) -> Result<Self, Errno> {
         let control = Mutex::new(Control::open()?);
-        let tap = Self { file: make(name, queues)?, gone: AtomicBool::new(false), control };
+        let (file, is_new) = match make(name, queues, libc::IFF_TUN_EXCL) {
+            Err(Errno(libc::EEXIST)) if is_orphan(name) => (make(name, queues, 0)?, false),
+            made => (made?, true),
+        };
+        let tap = Self { file, gone: AtomicBool::new(false), control };
         tap.offer_offloads()?;
-        let mut request = tap.named()?;
-        if mac != [0; 6] {
-            tap.set_mac(mac)?;
-        }
-        {
-            let control = tap.lock();
-            ioctl(&control.socket, libc::SIOCGIFINDEX, &mut request)?;
-            // SAFETY: the kernel has filled this member of the union.
-            let index = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
-            let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
-            links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))?;
-            ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request)?;
-            // SAFETY: as above.
-            request.ifr_ifru.ifru_flags = unsafe { request.ifr_ifru.ifru_flags } | libc::IFF_UP as i16;
-            ioctl(&control.socket, libc::SIOCSIFFLAGS, &mut request)?;
+        if is_new {
+            tap.set_up(mac)?;
         }
         Ok(tap)
+    }
+
+    /// What a new device is given: address, alias, and the order to be up.
+    fn set_up(&self, mac: [u8; 6]) -> Result<(), Errno> {
+        let mut request = self.named()?;
+        if mac != [0; 6] {
+            self.set_mac(mac)?;
+        }
+        let control = self.lock();
+        ioctl(&control.socket, libc::SIOCGIFINDEX, &mut request)?;
+        // SAFETY: the kernel has filled this member of the union.
+        let index = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
+        let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
+        links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))?;
+        ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request)?;
+        // SAFETY: as above.
+        request.ifr_ifru.ifru_flags = unsafe { request.ifr_ifru.ifru_flags } | libc::IFF_UP as i16;
+        ioctl(&control.socket, libc::SIOCSIFFLAGS, &mut request)
+    }
+
+    /// Whether the device outlives the process, with its index, addresses and routes, until it is dropped.
+    pub(crate) fn set_lasting(&self, lasting: bool) -> Result<(), Errno> {
+        let number = libc::TUNSETPERSIST as libc::Ioctl;
+        // SAFETY: the argument is a number.
+        let result = unsafe { libc::ioctl(self.file.as_raw_fd(), number, usize::from(lasting)) };
+        if result < 0 { Err(last_errno()) } else { Ok(()) }
     }
 
     /// What the device is now, in whatever namespace; `None`: it has gone.
@@ -159,6 +176,13 @@ impl Tap {
     }
 }
 
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // A device that has gone already cannot be told.
+        let _ = self.set_lasting(false);
+    }
+}
+
 impl AsRawFd for Tap {
     fn as_raw_fd(&self) -> c_int {
         self.file.as_raw_fd()
@@ -195,8 +219,14 @@ impl Control {
     }
 }
 
-/// Opens the clone device and makes a TAP of it.
-fn make(name: &CStr, queues: usize) -> Result<OwnedFd, Errno> {
+/// Whether a device of that name is one of ours that nobody has open any more.
+fn is_orphan(name: &CStr) -> bool {
+    let link = name.to_str().ok().and_then(|name| Links::open().ok()?.by_name(name).ok());
+    link.is_some_and(|link| link.alias == ALIAS && link.kind == "tun" && !link.carrier)
+}
+
+/// Opens the clone device and makes a TAP of it. `exclusive`: IFF_TUN_EXCL, or 0 to open one that is there.
+fn make(name: &CStr, queues: usize, exclusive: c_int) -> Result<OwnedFd, Errno> {
     // SAFETY: a NUL-terminated path.
     let fd =
         unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC) };
@@ -209,7 +239,7 @@ fn make(name: &CStr, queues: usize) -> Result<OwnedFd, Errno> {
     for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.to_bytes()) {
         *to = *from as _;
     }
-    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | exclusive;
     if queues > 1 {
         // More queues can then be attached to the same device later.
         flags |= libc::IFF_MULTI_QUEUE;

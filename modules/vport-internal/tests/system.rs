@@ -21,7 +21,7 @@ use portway_buf::{Batch, Packet, Pool};
 use portway_netwatch::{Links, Netns};
 use portway_vport::abi::{TxReport, info_flags};
 use portway_vport::ops::{CreateParams, Errno, PortType};
-use vport_internal::InternalPort;
+use vport_internal::{InternalPort, OPTION_LASTING};
 use vport_netdev::NetdevPort;
 
 fn create<P: PortType>(space: &Space, device: &str, mac: [u8; 6]) -> Result<P, Errno> {
@@ -284,4 +284,39 @@ fn nothing_is_left_after_kill_9() {
     assert!(soon(|| !shown()), "the TAP outlived its process");
     assert!(soon(|| host.ping("10.3.0.1", 1) == 1), "the device is the host's again");
     assert!(soon(|| create::<NetdevPort>(&switch, "p2", [0; 6]).is_ok()));
+}
+
+#[test]
+fn a_lasting_device_is_taken_over_and_goes_with_its_port() {
+    let space = Space::new("last");
+    let mut links = Links::open_in(&space.netns).unwrap();
+    let mut option = Vec::new();
+    portway_vport::options::push(&mut option, OPTION_LASTING, &1_u32.to_ne_bytes()).unwrap();
+    let port = internal(&space, "i1");
+    assert_eq!(port.set_options(&[]), Err(Errno(libc::EOPNOTSUPP)));
+    port.set_options(&option).unwrap();
+    space.ip("addr add 10.2.0.1/24 dev i1");
+    let before = links.by_name("i1").unwrap();
+    assert!(before.carrier);
+    assert_eq!(
+        create::<InternalPort>(&space, "i1", [0; 6]).err(),
+        Some(Errno(libc::EEXIST)),
+        "somebody has it"
+    );
+    // What the end of a process does: its descriptors are closed, nothing is dropped.
+    let fd = port.rx_fd(0).unwrap();
+    std::mem::forget(port);
+    // SAFETY: the number is the forgotten port's, which nobody uses any more.
+    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+    assert!(soon(|| links.by_name("i1").is_ok_and(|link| !link.carrier)), "it stays");
+    let port = internal(&space, "i1");
+    let after = links.by_name("i1").unwrap();
+    assert_eq!((after.index, after.mac), (before.index, before.mac));
+    assert_eq!(port.info().ifindex, before.index);
+    assert!(after.carrier && space.ip("addr show i1").contains("10.2.0.1"));
+    drop(port);
+    assert!(soon(|| links.by_name("i1").is_err()), "it goes with its port");
+    // A stranger's device is not taken.
+    space.ip("tuntap add i1 mode tap");
+    assert_eq!(create::<InternalPort>(&space, "i1", [0; 6]).err(), Some(Errno(libc::EEXIST)));
 }

@@ -103,14 +103,22 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// Starts the daemon.
-    pub fn start_daemon(&mut self) {
-        let log = File::options().create(true).append(true).open(self.path("portwayd.log")).expect("a log");
+    /// How the daemon is started here.
+    pub fn daemon_command(&self) -> Command {
         let mut command = self.switch.command(programs().join("portwayd"));
         command.args(["--config", "/dev/null", "--workers", "2"]);
         command.arg("--socket-dir").arg(self.path("run")).arg("--state-dir").arg(self.path("state"));
-        self.daemon = Some(background(command.stderr(log)));
-        within("the daemon listens", || self.path("run/netlink.sock").exists());
+        command
+    }
+
+    /// Starts the daemon.
+    pub fn start_daemon(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("portwayd.log")).expect("a log");
+        self.daemon = Some(background(self.daemon_command().stderr(log)));
+        // One that was killed has left its socket.
+        within("the daemon listens", || {
+            std::os::unix::net::UnixStream::connect(self.path("run/portwayd.sock")).is_ok()
+        });
     }
 
     /// Ends the daemon in good order.
@@ -118,6 +126,11 @@ impl Lab {
         let Some(mut daemon) = self.daemon.take() else { return };
         run(Command::new("kill").arg(daemon.0.id().to_string()));
         within("the daemon ends", || daemon.0.try_wait().is_ok_and(|status| status.is_some()));
+    }
+
+    /// Ends the daemon as `kill -9` does.
+    pub fn kill_daemon(&mut self) {
+        self.daemon = None;
     }
 
     /// Process id of the daemon.

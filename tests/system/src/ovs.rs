@@ -39,7 +39,6 @@ impl Ovs {
     /// Starts `ovs-vswitchd`.
     pub fn start(&mut self, lab: &Lab) {
         let mut command = lab.wrapped("ovs-vswitchd");
-        command.arg("--monitor").env("PORTWAY_ON_RESTART", "end");
         command
             .env("OVS_RUNDIR", &self.folder)
             .arg(format!("unix:{}", self.folder.join("db.sock").display()));
@@ -53,20 +52,19 @@ impl Ovs {
         });
     }
 
-    /// Process id of `ovs-vswitchd` itself: the child of the process that supervises it.
+    /// Process id of `ovs-vswitchd`.
     pub fn pid(&self) -> Option<u32> {
-        let monitor = self.vswitchd.as_ref()?.0.id();
-        let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).ok()?;
-        children.split_whitespace().next()?.parse().ok()
+        Some(self.vswitchd.as_ref()?.0.id())
     }
 
-    /// Kills `ovs-vswitchd`, which cannot do anything about it, and who would start it again.
+    /// Whether that process is alive.
+    pub fn is_alive(&mut self) -> bool {
+        self.vswitchd.as_mut().is_some_and(|child| child.0.try_wait().is_ok_and(|status| status.is_none()))
+    }
+
+    /// Kills `ovs-vswitchd`, which cannot do anything about it.
     pub fn kill(&mut self) {
-        let child = self.pid();
         self.vswitchd = None;
-        if let Some(pid) = child {
-            run(Command::new("kill").args(["-9", &pid.to_string()]));
-        }
         let _ = std::fs::remove_file(self.folder.join("vs.ctl"));
     }
 

@@ -172,17 +172,105 @@ fn a_killed_vswitchd_leaves_portway_unharmed() {
     assert!(!lab.daemon_log().contains("panicked"), "{}", lab.daemon_log());
 }
 
+/// The bridge works for everybody, and `ovs-vswitchd` has its datapath as `before`.
+fn works_as_before(lab: &Lab, ovs: &mut Ovs, before: &(Option<u32>, String)) {
+    within("traffic flows again", || lab.hosts[0].reaches("10.1.0.2") && lab.hosts[1].reaches("10.1.0.100"));
+    assert!(ovs.is_alive() && ovs.pid() == before.0, "the same ovs-vswitchd");
+    assert_eq!(ports(lab), before.1);
+    // New flows go to the fast path again.
+    within("packets hit flows", || {
+        lab.hosts[0].reaches("10.1.0.2");
+        let flows = ovs.appctl("dpctl/dump-flows");
+        flows.lines().any(|line| line.contains("eth_type(0x0800)") && !line.contains("packets:0,"))
+    });
+}
+
+/// What `ovs-dpctl` shows of ports, and the interface indexes of internal ones.
+fn ports(lab: &Lab) -> String {
+    let shown = lab.dpctl("show");
+    let ports: Vec<&str> = shown.lines().filter(|line| line.contains("port ")).collect();
+    ports.join("\n") + &lab.switch.sh("cd /sys/class/net; grep . */ifindex")
+}
+
 #[test]
-fn vswitchd_recovers_from_a_restart_of_portwayd() {
+fn vswitchd_does_not_notice_a_restart_of_portwayd() {
     let mut lab = Lab::new(2);
-    let ovs = bridge(&lab);
+    let mut ovs = bridge(&lab);
     assert!(lab.hosts[0].reaches("10.1.0.2"));
-    let before = ovs.pid();
+    let before = (ovs.pid(), ports(&lab));
+    lab.stop_daemon();
+    lab.start_daemon();
+    works_as_before(&lab, &mut ovs, &before);
+    // Ports that are added and deleted after it are kept, too.
+    ovs.vsctl("del-port br0 p2 -- add-br br1 -- add-port br1 p2 -- set bridge br1 other_config:x=1");
+    ovs.vsctl("del-br br1 -- add-port br0 p2");
+    let before = (ovs.pid(), ports(&lab));
+    let kept = || std::fs::read_to_string(lab.path("state/netlink.json")).unwrap_or_default();
+    within("it is written down", || kept().contains("\"p2\"") && !kept().contains("br1"));
+    lab.kill_daemon();
+    lab.start_daemon();
+    works_as_before(&lab, &mut ovs, &before);
+}
+
+#[test]
+fn vswitchd_recovers_when_portwayd_was_away_for_long() {
+    let mut lab = Lab::new(2);
+    let mut ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let before = (ovs.pid(), ports(&lab));
     lab.stop_daemon();
     assert!(!lab.hosts[0].reaches("10.1.0.2"), "nobody forwards");
+    assert!(lab.switch.sh("ip addr show br0").contains("10.1.0.100"), "the host's devices wait");
+    // Longer than requests wait for it: ovs-vswitchd is told so.
+    let misses_it = |line: &String| line.contains("No such file or directory");
+    within("ovs-vswitchd misses its datapath", || ovs.complaints().iter().any(misses_it));
     lab.start_daemon();
-    within("traffic flows again", || lab.hosts[0].reaches("10.1.0.2"));
-    assert_ne!(ovs.pid(), before, "it has started again");
+    works_as_before(&lab, &mut ovs, &before);
+}
+
+#[test]
+fn nothing_half_made_is_left() {
+    let mut lab = Lab::new(2);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1 int1,type=internal");
+    let file = lab.path("state/netlink.json");
+    let kept = || std::fs::read_to_string(&file).unwrap_or_default();
+    within("it is written down", || kept().contains("int1"));
+    let show = lab.dpctl("show");
+    lab.kill_daemon();
+    // Somebody deletes one device and makes another of the same name.
+    lab.switch.sh("ip link del p1; ip link add p1 type veth peer name q1; ip link set int1 name int2");
+    lab.start_daemon();
+    let now = lab.dpctl("show");
+    assert!(show.contains("port 1: p1") && !now.contains("port 1"), "{now}");
+    assert!(now.contains("port 2: int2 (internal)"), "{now}");
+    lab.dpctl("del-dp dp0");
+    let devices = lab.switch.sh("ip link");
+    assert!(!devices.contains("dp0") && !devices.contains("int2"), "{devices}");
+    lab.kill_daemon();
+    lab.start_daemon();
+    assert_eq!(lab.dpctl("dump-dps"), "");
+    // A datapath whose own device has gone is gone.
+    lab.dpctl("add-dp dp1");
+    lab.dpctl("add-if dp1 int3,type=internal");
+    within("it is written down", || kept().contains("int3"));
+    lab.kill_daemon();
+    lab.switch.sh("ip link del dp1");
+    lab.start_daemon();
+    assert_eq!(lab.dpctl("dump-dps"), "");
+    // Its other device belongs to nobody: whoever wants that name has it.
+    lab.dpctl("add-dp dp1");
+    lab.dpctl("add-if dp1 int3,type=internal");
+    lab.dpctl("del-dp dp1");
+    assert!(!lab.switch.sh("ip link").contains("int3"));
+    // And all is forgotten on demand.
+    lab.dpctl("add-dp dp2");
+    within("it is written down", || kept().contains("dp2"));
+    lab.stop_daemon();
+    assert!(lab.switch.sh("ip link").contains("dp2"));
+    let said = said(lab.daemon_command().arg("--forget"));
+    assert!(said.ok, "{said:?}");
+    assert!(!lab.switch.sh("ip link").contains("dp2") && kept().is_empty());
 }
 
 #[test]
