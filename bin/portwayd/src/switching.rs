@@ -114,7 +114,7 @@ impl Switching {
             let is_miss = match upcall.reason {
                 Reason::Miss => true,
                 // Somebody's flow says "to user space" and names a port id that nobody has here.
-                Reason::Action { .. } => false,
+                Reason::Action { .. } | Reason::Sample { .. } => false,
             };
             let Some(learning) = bridges.get_mut(&upcall.datapath.id()).filter(|_| is_miss) else {
                 // Not a bridge's own: a netlink client's, if it has one.

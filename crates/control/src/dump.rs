@@ -13,6 +13,7 @@ use portway_uapi::Errno;
 use portway_uapi::genetlink::{CTRL_CMD_GETFAMILY, CTRL_CMD_GETPOLICY, CTRL_CMD_NEWFAMILY};
 use portway_uapi::netlink::{NLM_F_MULTI, nlmsghdr};
 use portway_uapi::openvswitch::*;
+use portway_uapi::psample::PSAMPLE_CMD_NEW_GROUP;
 
 use crate::call::{Call, Handled, MESSAGE_MAX};
 use crate::ctrl;
@@ -43,6 +44,8 @@ struct World<'a> {
 #[derive(Debug)]
 enum Items {
     Families,
+    /// Nothing to tell.
+    Nothing,
     Policy(&'static Family, Vec<PolicyPart>),
     Datapaths(Vec<Arc<Datapath>>),
     Vports(Arc<Datapath>, Vec<u32>),
@@ -53,6 +56,7 @@ impl Items {
     fn len(&self) -> usize {
         match self {
             Self::Families => FAMILIES.len(),
+            Self::Nothing => 0,
             Self::Policy(_, parts) => parts.len(),
             Self::Datapaths(datapaths) => datapaths.len(),
             Self::Vports(_, ports) => ports.len(),
@@ -90,6 +94,10 @@ impl Call<'_> {
                 _ => Err(Errno::EOPNOTSUPP.into()),
             };
         }
+        if id == family::PSAMPLE.id {
+            // Groups are kept by those who configure them; the action makes one for each sample.
+            return Ok(Items::Nothing);
+        }
         let header = self.genl.read_family_header::<ovs_header>().unwrap_or_default();
         if id == family::DATAPATH.id {
             let netns = self.netns.id();
@@ -116,6 +124,7 @@ impl Dump {
     fn cmd(&self) -> u8 {
         match self.items {
             Items::Families => CTRL_CMD_NEWFAMILY,
+            Items::Nothing => PSAMPLE_CMD_NEW_GROUP,
             Items::Policy(..) => CTRL_CMD_GETPOLICY,
             Items::Datapaths(_) => OVS_DP_CMD_GET,
             Items::Vports(..) => OVS_VPORT_CMD_GET,
@@ -137,6 +146,7 @@ impl Dump {
             Items::Families => {
                 out.genl(header, self.cmd(), self.family.version, &(), |b| encode_family(FAMILIES[next], b))?;
             }
+            Items::Nothing => return Ok(false),
             Items::Policy(family, parts) => {
                 out.genl(header, self.cmd(), self.family.version, &(), |b| {
                     encode_policy(family, parts[next], b)

@@ -24,6 +24,7 @@ mod meter;
 mod names;
 mod notify;
 mod packet;
+mod sample;
 mod server;
 mod upcall;
 mod vport;

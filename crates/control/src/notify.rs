@@ -2,7 +2,7 @@
 //! Notifications: who hears of a change, and changes that no request has made.
 
 use portway_datapath::{Datapath, Event};
-use portway_messages::family::{self, Family};
+use portway_messages::family::{self, Family, Group};
 use portway_netlink::{AttrBuilder, Datagram, Error, Header};
 use portway_uapi::openvswitch::*;
 use portway_vport::NetnsId;
@@ -14,7 +14,7 @@ use crate::devices::port_stats;
 use crate::server::{ClientId, Server};
 
 impl Server {
-    /// Gives a message to the members of a family's group in a namespace, but for one.
+    /// Gives a message to the members of a family's only group in a namespace, but for one.
     pub(crate) fn multicast(
         &mut self,
         family: &Family,
@@ -22,7 +22,18 @@ impl Server {
         message: &[u8],
         left_out: Option<ClientId>,
     ) {
-        let Some(group) = family.group else { return };
+        let [group] = family.groups else { return };
+        self.multicast_to(group, netns, message, left_out);
+    }
+
+    /// Gives a message to the members of a group in a namespace, but for one.
+    pub(crate) fn multicast_to(
+        &mut self,
+        group: &Group,
+        netns: NetnsId,
+        message: &[u8],
+        left_out: Option<ClientId>,
+    ) {
         let member = |client: &Client| client.groups.contains(&group.id) && client.peer.netns.id() == netns;
         let members = self.clients.iter().filter(|(id, client)| member(client) && Some(**id) != left_out);
         for id in members.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -30,9 +41,14 @@ impl Server {
         }
     }
 
-    /// Whether a family's group has members in a namespace.
+    /// Whether a family's only group has members in a namespace.
     pub(crate) fn has_listeners(&self, family: &Family, netns: NetnsId) -> bool {
-        let Some(group) = family.group else { return false };
+        let [group] = family.groups else { return false };
+        self.has_members(group, netns)
+    }
+
+    /// Whether a group has members in a namespace.
+    pub(crate) fn has_members(&self, group: &Group, netns: NetnsId) -> bool {
         let mut clients = self.clients.values();
         clients.any(|client| client.groups.contains(&group.id) && client.peer.netns.id() == netns)
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use portway_datapath::{Event, Switch};
+use portway_messages::family;
 use portway_netlink::Ack;
+use portway_uapi::Errno;
 use portway_vport::NetnsId;
 
 use crate::client::{Client, Delivery, Limits, Peer};
@@ -133,6 +135,9 @@ impl Server {
         self.ready.remove(&id);
         if let Some(client) = self.clients.remove(&id) {
             self.port_ids.remove(&(client.peer.netns.id(), client.port_id));
+            if client.groups.contains(&family::SAMPLES.id) {
+                self.note_sample_listeners();
+            }
         }
     }
 
@@ -153,19 +158,29 @@ impl Server {
         }
     }
 
-    /// Joins or leaves a multicast group; `false`: there is no such group.
-    pub fn set_membership(&mut self, id: ClientId, group: u32, member: bool) -> bool {
-        if !portway_messages::family::is_group(group) {
-            return false;
+    /// Joins or leaves a multicast group.
+    ///
+    /// # Errors
+    /// EINVAL if there is no such group, EPERM if the client may not join it.
+    pub fn set_membership(&mut self, id: ClientId, group: u32, member: bool) -> Result<(), Errno> {
+        let group = family::group_by_id(group).ok_or(Errno::EINVAL)?;
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        if member && group.needs_admin && !client.peer.admin {
+            return Err(Errno::EPERM);
         }
-        if let Some(client) = self.clients.get_mut(&id) {
-            if member {
-                client.groups.insert(group)
-            } else {
-                client.groups.remove(&group)
-            };
-        }
-        true
+        if member {
+            client.groups.insert(group.id)
+        } else {
+            client.groups.remove(&group.id)
+        };
+        self.note_sample_listeners();
+        Ok(())
+    }
+
+    /// Tells the switch whether anybody wants samples.
+    fn note_sample_listeners(&self) {
+        let wanted = self.clients.values().any(|client| client.groups.contains(&family::SAMPLES.id));
+        self.switch.want_samples(wanted);
     }
 
     /// What a client is to be given next. Parts of a dump are made as they are asked for.

@@ -11,13 +11,20 @@ use portway_uapi::openvswitch::*;
 
 use crate::call::MESSAGE_MAX;
 use crate::describe::dp_ifindex;
+use crate::sample;
 use crate::server::Server;
 
 impl Server {
     /// Gives a packet to the client that is to see it, or counts it as lost: nobody asked for it, the client has gone, or its
     /// queue is full.
-    pub fn deliver_upcall(&mut self, upcall: Upcall) {
+    /// Samples go to whoever listens to them. `wall_ns`: nanoseconds since 1970.
+    pub fn deliver_upcall(&mut self, upcall: Upcall, wall_ns: u64) {
         let netns = upcall.datapath.netns().id();
+        if let Reason::Sample { group, cookie, probability } = &upcall.reason {
+            let action =
+                sample::Action { group: *group, cookie: cookie.as_deref(), probability: *probability };
+            return self.deliver_sample(&upcall, &action, wall_ns);
+        }
         let port_id = receiver(&upcall);
         let client = if port_id == 0 { None } else { self.client_by_port_id(netns, port_id) };
         let Some(client) = client else { return upcall.count_lost() };
@@ -35,6 +42,7 @@ fn receiver(upcall: &Upcall) -> u32 {
         return if pids.is_empty() { 0 } else { pids[flow_hash(&upcall.key) as usize % pids.len()] };
     }
     match &upcall.reason {
+        Reason::Sample { .. } => 0,
         Reason::Action { userspace, .. } => userspace.pid,
         Reason::Miss => {
             let port = upcall.datapath.port(upcall.key.in_port).or_else(|| upcall.datapath.port(OVSP_LOCAL));
@@ -49,7 +57,7 @@ fn receiver(upcall: &Upcall) -> u32 {
 fn encode(upcall: &Upcall) -> Result<Vec<u8>, Error> {
     let cmd = match upcall.reason {
         Reason::Miss => OVS_PACKET_CMD_MISS,
-        Reason::Action { .. } => OVS_PACKET_CMD_ACTION,
+        Reason::Action { .. } | Reason::Sample { .. } => OVS_PACKET_CMD_ACTION,
     };
     let header = Header { kind: PACKET.id, flags: 0, seq: 0, pid: 0 };
     let family_header = ovs_header { dp_ifindex: dp_ifindex(&upcall.datapath) };

@@ -73,6 +73,7 @@ pub struct Datapath {
     /// A client has set the masks cache to no entries: then none of its hits are counted.
     pub(crate) counts_cache: AtomicBool,
     pub(crate) upcalls: Arc<FairQueue<Upcall>>,
+    pub(crate) samples_wanted: Arc<AtomicBool>,
     domain: Domain,
     /// The local port's name when the datapath was made: for messages once the port has gone.
     first_name: PortName,
@@ -95,6 +96,7 @@ impl Datapath {
             counts_cache: AtomicBool::new(request.options.masks_cache_size != 0),
             options: Snapshot::new(domain, Arc::new(request.options.clone())),
             upcalls: Arc::clone(&switch.upcalls),
+            samples_wanted: Arc::clone(&switch.samples_wanted),
             domain: domain.clone(),
             first_name: request.name,
         }
@@ -209,7 +211,7 @@ impl Datapath {
         }
     }
 
-    /// The upcall queue's number for a port: unique over all datapaths.
+    /// The upcall queue's number for a port: unique over all datapaths. PORTS_MAX, which no port has: samples.
     #[inline]
     pub(crate) fn upcall_source(&self, port_no: u32) -> u32 {
         (self.id << 16) | (port_no & 0xffff)

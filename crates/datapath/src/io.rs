@@ -13,7 +13,7 @@ use portway_flow::{Action, FlowKey, Frag, Lens, Userspace, extract};
 use portway_sync::Guard;
 use portway_vport::{Errno, Vport};
 
-use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath};
+use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath, PORTS_MAX};
 use crate::services::{Random, Services};
 use crate::upcall::{Reason, Upcall};
 
@@ -305,8 +305,9 @@ impl Io {
             Effect::Upcall { packet, key, userspace, cut_len } => {
                 self.upcall_action(site, program, packet, key, userspace, cut_len);
             }
-            // Nobody listens to psample groups until the netlink families exist; the sample is the packet's copy.
-            Effect::Psample { packet, .. } => self.pool.give(packet),
+            Effect::Psample { packet, group, cookie, probability, cut_len } => {
+                self.sample(site, packet, Reason::Sample { group, cookie, probability }, cut_len);
+            }
         }
         false
     }
@@ -351,6 +352,20 @@ impl Io {
         let actions: Option<Arc<[Action]>> = userspace.actions.then(|| program.actions().into());
         let reason = || Reason::Action { userspace: Arc::clone(&userspace), actions: actions.clone() };
         self.upcall(site, packet, key, &reason, cut_len);
+    }
+
+    /// Queues a sample, in a queue of its own, so that samples displace no upcalls.
+    fn sample(&mut self, site: &Site<'_>, mut packet: Packet, reason: Reason, cut_len: u32) {
+        let wanted = site.datapath.samples_wanted.load(Ordering::Relaxed);
+        let Some(key) = wanted.then(|| extract(&mut packet).ok()).flatten() else {
+            return self.pool.give(packet);
+        };
+        let upcall =
+            Upcall { datapath: Arc::clone(site.datapath), packet, key: Box::new(key), reason, cut_len };
+        let source = site.datapath.upcall_source(PORTS_MAX as u32);
+        if let Err(upcall) = site.datapath.upcalls.push(source, upcall) {
+            self.pool.give(upcall.packet);
+        }
     }
 
     /// Queues an upcall: a super-packet as its segments, a partial checksum completed.

@@ -2,7 +2,7 @@
 //! All datapaths together: what they share, and the ways to look at them. `change.rs` has the ways to change them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
@@ -109,6 +109,8 @@ pub struct Switch {
     pub(crate) seed: u64,
     pub(crate) domain: Domain,
     pub(crate) upcalls: Arc<FairQueue<Upcall>>,
+    /// Somebody listens to samples.
+    pub(crate) samples_wanted: Arc<AtomicBool>,
     pub(crate) listeners: Listeners,
     pub(crate) writer: Mutex<Writer>,
     assignments: Vec<Assignment>,
@@ -133,6 +135,7 @@ impl Switch {
             workers,
             seed,
             upcalls: Arc::new(FairQueue::new(queue_limits, wake_upcalls)),
+            samples_wanted: Arc::new(AtomicBool::new(false)),
             listeners: Listeners::default(),
             writer: Mutex::new(Writer::default()),
             assignments: (0..workers).map(|_| assignment()).collect(),
@@ -168,6 +171,11 @@ impl Switch {
     /// Packets for user space. One thread reads it.
     pub fn upcalls(&self) -> &Arc<FairQueue<Upcall>> {
         &self.upcalls
+    }
+
+    /// Whether anybody listens to samples (psample actions): without a listener none is made.
+    pub fn want_samples(&self, wanted: bool) {
+        self.samples_wanted.store(wanted, Ordering::Relaxed);
     }
 
     /// Tells of every change from now on.

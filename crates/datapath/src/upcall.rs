@@ -24,6 +24,15 @@ pub enum Reason {
         /// The flow's actions, if the userspace action asks for them.
         actions: Option<Arc<[Action]>>,
     },
+    /// A psample action said so: a copy for whoever listens to the group.
+    Sample {
+        /// The group.
+        group: u32,
+        /// The action's own bytes.
+        cookie: Option<Arc<[u8]>>,
+        /// The probability with which it was sampled, in 2^-32.
+        probability: u32,
+    },
 }
 
 /// One packet on its way to user space.
@@ -31,7 +40,7 @@ pub enum Reason {
 pub struct Upcall {
     /// The datapath.
     pub datapath: Arc<Datapath>,
-    /// The packet: one frame with complete checksums.
+    /// The packet: one frame with complete checksums; a sample is as it was met.
     pub packet: Packet,
     /// Its key.
     pub key: Box<FlowKey>,
@@ -42,8 +51,11 @@ pub struct Upcall {
 }
 
 impl Upcall {
-    /// Counts the packet as lost: nobody took it.
+    /// Counts the packet as lost: nobody took it. Of samples nobody keeps count.
     pub fn count_lost(&self) {
+        if matches!(self.reason, Reason::Sample { .. }) {
+            return;
+        }
         self.datapath.counters.add_shared(DP_LOST, 1);
         if let Some(port) = self.datapath.port(self.key.in_port) {
             port.count_shared(PortCounter::UpcallFail, 1);

@@ -49,12 +49,17 @@ pub fn encode_family(family: &Family, b: &mut AttrBuilder<'_>) -> Result<(), Err
         }
         Ok(())
     })?;
-    let Some(group) = family.group else { return Ok(()) };
+    if family.groups.is_empty() {
+        return Ok(());
+    }
     b.nest_unmarked::<Error>(CTRL_ATTR_MCAST_GROUPS, |b| {
-        b.nest_unmarked::<Error>(1, |b| {
-            b.put_u32(CTRL_ATTR_MCAST_GRP_ID, group.id)?;
-            b.put_str(CTRL_ATTR_MCAST_GRP_NAME, group.name)
-        })
+        for (place, group) in (1..).zip(family.groups) {
+            b.nest_unmarked::<Error>(place, |b| {
+                b.put_u32(CTRL_ATTR_MCAST_GRP_ID, group.id)?;
+                b.put_str(CTRL_ATTR_MCAST_GRP_NAME, group.name)
+            })?;
+        }
+        Ok(())
     })
 }
 

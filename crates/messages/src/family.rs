@@ -9,6 +9,10 @@ use portway_uapi::genetlink::{
     GENL_ID_CTRL, GENL_NAMSIZ, GENL_UNS_ADMIN_PERM,
 };
 use portway_uapi::openvswitch::*;
+use portway_uapi::psample::{
+    PSAMPLE_ATTR_NAMES, PSAMPLE_CMD_GET_GROUP, PSAMPLE_GENL_NAME, PSAMPLE_GENL_VERSION,
+    PSAMPLE_NL_MCGRP_CONFIG_NAME, PSAMPLE_NL_MCGRP_SAMPLE_NAME,
+};
 
 /// Greatest size of the masks cache that a client may ask for: the kernel's, which comes from its per-CPU allocator.
 pub const MASKS_CACHE_SIZE_MAX: u64 = 4096;
@@ -65,6 +69,15 @@ pub struct Group {
     pub id: u32,
     /// Its name.
     pub name: &'static str,
+    /// Whether members need CAP_NET_ADMIN in their namespace.
+    pub needs_admin: bool,
+}
+
+impl Group {
+    /// A group that anybody may join.
+    const fn open(id: u32, name: &'static str) -> Self {
+        Self { id, name, needs_admin: false }
+    }
 }
 
 /// A generic-netlink family.
@@ -84,8 +97,8 @@ pub struct Family {
     pub ops: &'static [Op],
     /// From this command on, requests are looked at strictly (the kernel's `resv_start_op`).
     pub strict_from: u8,
-    /// Its multicast group.
-    pub group: Option<Group>,
+    /// Its multicast groups.
+    pub groups: &'static [Group],
 }
 
 impl Family {
@@ -187,7 +200,7 @@ pub const NLCTRL: Family = Family {
         Op { cmd: CTRL_CMD_GETPOLICY, flags: GENL_CMD_CAP_DUMP | GENL_CMD_CAP_HASPOL },
     ],
     strict_from: CTRL_CMD_GETPOLICY + 1,
-    group: Some(Group { id: GENL_ID_CTRL as u32, name: CTRL_MCGROUP }),
+    groups: &[Group::open(GENL_ID_CTRL as u32, CTRL_MCGROUP)],
 };
 
 /// `ovs_datapath`.
@@ -204,7 +217,7 @@ pub const DATAPATH: Family = Family {
         Op::change(OVS_DP_CMD_SET),
     ],
     strict_from: OVS_DP_CMD_SET + 1,
-    group: Some(Group { id: 0x20, name: OVS_DATAPATH_MCGROUP }),
+    groups: &[Group::open(0x20, OVS_DATAPATH_MCGROUP)],
 };
 
 /// `ovs_vport`.
@@ -221,7 +234,7 @@ pub const VPORT: Family = Family {
         Op::change(OVS_VPORT_CMD_SET),
     ],
     strict_from: OVS_VPORT_CMD_SET + 1,
-    group: Some(Group { id: 0x21, name: OVS_VPORT_MCGROUP }),
+    groups: &[Group::open(0x21, OVS_VPORT_MCGROUP)],
 };
 
 /// `ovs_flow`.
@@ -238,7 +251,7 @@ pub const FLOW: Family = Family {
         Op::change(OVS_FLOW_CMD_SET),
     ],
     strict_from: OVS_FLOW_CMD_SET + 1,
-    group: Some(Group { id: 0x22, name: OVS_FLOW_MCGROUP }),
+    groups: &[Group::open(0x22, OVS_FLOW_MCGROUP)],
 };
 
 /// `ovs_packet`.
@@ -250,7 +263,7 @@ pub const PACKET: Family = Family {
     rules: &PACKET_RULES,
     ops: &[Op::change(OVS_PACKET_CMD_EXECUTE)],
     strict_from: OVS_PACKET_CMD_EXECUTE + 1,
-    group: None,
+    groups: &[],
 };
 
 /// `ovs_meter`.
@@ -267,7 +280,7 @@ pub const METER: Family = Family {
         Op::change(OVS_METER_CMD_DEL),
     ],
     strict_from: OVS_METER_CMD_GET + 1,
-    group: Some(Group { id: 0x24, name: OVS_METER_MCGROUP }),
+    groups: &[Group::open(0x24, OVS_METER_MCGROUP)],
 };
 
 /// `ovs_ct_limit`.
@@ -279,11 +292,26 @@ pub const CT_LIMIT: Family = Family {
     rules: &CT_LIMIT_RULES,
     ops: &[Op::change(OVS_CT_LIMIT_CMD_SET), Op::change(OVS_CT_LIMIT_CMD_DEL), Op::one(OVS_CT_LIMIT_CMD_GET)],
     strict_from: OVS_CT_LIMIT_CMD_GET + 1,
-    group: Some(Group { id: 0x25, name: OVS_CT_LIMIT_MCGROUP }),
+    groups: &[Group::open(0x25, OVS_CT_LIMIT_MCGROUP)],
+};
+
+/// The group of `psample` to which samples are given.
+pub const SAMPLES: Group = Group { id: 0x27, name: PSAMPLE_NL_MCGRP_SAMPLE_NAME, needs_admin: true };
+
+/// `psample`: not one of Open vSwitch's, but its action of that name speaks it.
+pub const PSAMPLE: Family = Family {
+    id: 0x26,
+    name: PSAMPLE_GENL_NAME,
+    version: PSAMPLE_GENL_VERSION,
+    header: 0,
+    rules: &[Rule::UNSPEC; PSAMPLE_ATTR_NAMES.len()],
+    ops: &[Op { cmd: PSAMPLE_CMD_GET_GROUP, flags: GENL_CMD_CAP_DUMP }],
+    strict_from: PSAMPLE_CMD_GET_GROUP + 1,
+    groups: &[Group::open(0x26, PSAMPLE_NL_MCGRP_CONFIG_NAME), SAMPLES],
 };
 
 /// Every family.
-pub const FAMILIES: &[&Family] = &[&NLCTRL, &DATAPATH, &VPORT, &FLOW, &PACKET, &METER, &CT_LIMIT];
+pub const FAMILIES: &[&Family] = &[&NLCTRL, &DATAPATH, &VPORT, &FLOW, &PACKET, &METER, &CT_LIMIT, &PSAMPLE];
 
 /// The family of that number.
 pub fn family_by_id(id: u16) -> Option<&'static Family> {
@@ -295,7 +323,7 @@ pub fn family_by_name(name: &[u8]) -> Option<&'static Family> {
     FAMILIES.iter().copied().find(|family| family.name.as_bytes() == name)
 }
 
-/// Whether a multicast group has that number.
-pub fn is_group(id: u32) -> bool {
-    FAMILIES.iter().any(|family| family.group.is_some_and(|group| group.id == id))
+/// The multicast group of that number.
+pub fn group_by_id(id: u32) -> Option<Group> {
+    FAMILIES.iter().flat_map(|family| family.groups).copied().find(|group| group.id == id)
 }

@@ -14,6 +14,7 @@ pub mod key;
 pub mod meter;
 pub mod packet;
 mod parse;
+pub mod psample;
 mod refusal;
 pub mod vport;
 

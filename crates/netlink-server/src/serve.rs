@@ -289,8 +289,8 @@ impl NetlinkServer {
             }
             Command::Join(group) | Command::Leave(group) => {
                 let member = matches!(command, Command::Join(_));
-                let known = self.server.set_membership(client, group, member);
-                (if known { 0 } else { Errno::INVAL.raw_os_error() as u32 }, 0)
+                let done = self.server.set_membership(client, group, member);
+                (done.map_or_else(|errno| errno.0 as u32, |()| 0), 0)
             }
             // Done where the connection is at hand.
             Command::Wake => (0, 0),
@@ -307,7 +307,7 @@ impl NetlinkServer {
     /// What the switch has to say.
     fn take_from_switch(&mut self) {
         while let Ok(upcall) = self.upcalls.try_recv() {
-            self.server.deliver_upcall(upcall);
+            self.server.deliver_upcall(upcall, wall_ns());
         }
         self.server.handle_events();
     }
@@ -376,6 +376,12 @@ fn errno_of(error: &ConnectError) -> u32 {
         ConnectError::TooManyClients(_) => Errno::NFILE,
     };
     errno.raw_os_error() as u32
+}
+
+/// Nanoseconds since 1970.
+fn wall_ns() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 fn now_ns() -> u64 {

@@ -7,6 +7,7 @@
 //! | [`openvswitch`] | `linux/openvswitch.h` (Linux 6.12) |
 //! | [`genetlink`] | `linux/genetlink.h` |
 //! | [`netlink`] | `linux/netlink.h` |
+//! | [`psample`] | `linux/psample.h` (Linux 6.11) |
 //! | [`errno`] | `asm-generic/errno*.h` |
 //!
 //! Attribute types are `u16`, generic-netlink commands `u8`, flags and values as wide as the attribute that carries
@@ -23,6 +24,7 @@ pub mod errno;
 pub mod genetlink;
 pub mod netlink;
 pub mod openvswitch;
+pub mod psample;
 
 pub use c_enum::name_of;
 pub use errno::Errno;

@@ -3,7 +3,7 @@
 //! equal, every number that the header names must be here, and every structure must have the size that C gives it.
 //! Without the headers (package linux-libc-dev) the tests say so and compare nothing.
 
-use portway_uapi::{Errno, genetlink as genl, netlink as nl, openvswitch as ovs};
+use portway_uapi::{Errno, genetlink as genl, netlink as nl, openvswitch as ovs, psample};
 use std::collections::BTreeMap;
 
 type Numbers = BTreeMap<String, i128>;
@@ -396,6 +396,22 @@ fn genetlink_h() {
     assert!(ctrl.len() > 25, "the header was understood: {ctrl:?}");
     complete(&ours, &ctrl);
     assert_eq!(struct_sizes(&text, &theirs)["genlmsghdr"], size_of::<genl::genlmsghdr>());
+}
+
+#[test]
+fn psample_h() {
+    let mut ours = Numbers::new();
+    collect(&mut ours, psample::PSAMPLE_CMD_NAMES);
+    for table in [psample::PSAMPLE_ATTR_NAMES, psample::PSAMPLE_TUNNEL_KEY_ATTR_NAMES] {
+        collect(&mut ours, table);
+    }
+    let Some(text) = header("/usr/include/linux/psample.h") else { return };
+    let (theirs, enums) = numbers(&text);
+    // Later than Debian 12's headers.
+    compare(&ours, &theirs, &["PSAMPLE_ATTR_USER_COOKIE", "PSAMPLE_ATTR_SAMPLE_PROBABILITY"]);
+    let used: Vec<_> = enums.into_iter().filter(|n| n.starts_with("PSAMPLE_")).collect();
+    assert!(used.len() > 30, "the header was understood: {used:?}");
+    complete(&ours, &used);
 }
 
 #[test]
