@@ -194,8 +194,8 @@ pub(crate) enum Flow {
     },
     /// Add a flow by hand, or give it other actions. The bridge's own flows keep clear of it.
     ///
-    /// The flow names ports by their number in the datapath, or by name. It lasts until it, its bridge or the daemon ends: unlike bridges and
-    /// ports it is not kept over a restart.
+    /// The flow names ports by their number in the datapath, or by name. It lasts until it, its bridge or the daemon ends: unlike
+    /// bridges and ports it is not kept over a restart.
     #[command(after_help = "The syntax is that of ovs-dpctl. Examples:\n  \
         portway flow add br0 'in_port(1),eth(),eth_type(0x0806)' 2\n  \
         portway flow add br0 'in_port(1),eth(),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' drop")]

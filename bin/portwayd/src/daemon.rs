@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::Receiver;
@@ -18,9 +18,10 @@ use signal_hook::iterator::Signals;
 
 use crate::args::{Args, DEFAULT_CONFIG};
 use crate::config::Config;
-use crate::control::{Control, Facts};
+use crate::control::{Control, Facts, Knobs};
 use crate::kept::{File, restore};
 use crate::lock::FolderLock;
+use crate::log::Log;
 use crate::netlink;
 use crate::notify::notify;
 use crate::server::{self, Server};
@@ -47,7 +48,7 @@ struct Threads {
 }
 
 /// Runs until a signal ends it.
-pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) -> Result<()> {
+pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config, log: Log) -> Result<()> {
     let started = Instant::now();
     // Before any other thread begins: they inherit that these signals are taken here.
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot wait for signals")?;
@@ -66,16 +67,23 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config) ->
     let switch = make_switch(args, handles.clone(), waker.clone())?;
     let switching = Switching::new(Arc::clone(&switch));
     let netlink = netlink::start(args, &switch, &switching)?;
-    let tuning = Tuning { spin: Duration::from_micros(config.spin_us.unwrap_or(0)) };
-    let threads = start_threads(&switch, &switching, &handles, &waker, tuning)?;
+    let tuning = Arc::new(Tuning::default());
+    let threads = start_threads(&switch, &switching, &handles, &waker, &tuning)?;
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
-    let facts = Facts { config_path, workers, started };
+    let facts = Facts { config_path, workers, workers_asked: args.workers.is_some(), started };
     let netns = Netns::new(own, None);
     let switch_events = switch.subscribe();
     let (watcher, watch_handle, events) = Watcher::new().context("cannot follow network devices")?;
     let state_file = StateFile::new(&args.state_dir);
-    let control =
-        Arc::new(Control::new(switch, Arc::clone(&switching), netns, state_file, facts, watch_handle));
+    let control = Arc::new(Control::new(
+        switch,
+        Arc::clone(&switching),
+        netns,
+        state_file,
+        facts,
+        watch_handle,
+        Knobs { log, tuning },
+    ));
     control.start(config);
     start_control(&control, server.listener()?, watcher, events, switch_events)?;
     tracing::info!(workers, "portwayd {} is ready", env!("CARGO_PKG_VERSION"));
@@ -145,12 +153,12 @@ fn start_threads(
     switching: &Arc<Switching>,
     handles: &[Arc<Handle>],
     waker: &Waker,
-    tuning: Tuning,
+    tuning: &Arc<Tuning>,
 ) -> Result<Threads> {
     let mut workers = Vec::new();
     for (index, handle) in handles.iter().enumerate() {
-        let (switch, own) = (Arc::clone(switch), Arc::clone(handle));
-        let run = move || worker::run(&switch, index, &own, tuning);
+        let (switch, own, tuning) = (Arc::clone(switch), Arc::clone(handle), Arc::clone(tuning));
+        let run = move || worker::run(&switch, index, &own, &tuning);
         let thread = thread::Builder::new().name(format!("worker{index}")).spawn(run)?;
         workers.push((Arc::clone(handle), thread));
     }

@@ -13,6 +13,7 @@ mod control;
 mod daemon;
 mod kept;
 mod lock;
+mod log;
 mod netlink;
 mod netlink_devices;
 mod notify;
@@ -22,14 +23,13 @@ mod switching;
 mod watch;
 mod worker;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use args::Args;
-use config::Config;
+use log::Log;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -45,24 +45,12 @@ fn main() -> ExitCode {
 
 fn start(args: &Args) -> anyhow::Result<()> {
     let (path, config) = daemon::read_config(args)?;
-    let filter = log_filter(args, &config)?;
+    let filter = Log::filter(args.log.as_deref(), &config)?;
     if args.check {
         let file = path.map(|path| path.display().to_string()).unwrap_or_else(|| "no config file".to_owned());
         let ports: usize = config.bridges.iter().map(|bridge| bridge.ports.len()).sum();
         writeln!(std::io::stdout(), "{file}: {} bridges, {ports} ports, no mistakes", config.bridges.len())?;
         return Ok(());
     }
-    let is_terminal = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(is_terminal).with_target(false).init();
-    daemon::run(args, path, &config)
-}
-
-fn log_filter(args: &Args, config: &Config) -> anyhow::Result<EnvFilter> {
-    let wanted = args.log.as_deref().or(config.log.as_deref()).unwrap_or("info");
-    EnvFilter::try_new(wanted).map_err(|error| {
-        anyhow::anyhow!(
-            "--log {wanted:?} is not a log filter: {error}; give a level like info, or: warn,portwayd=debug"
-        )
-    })
+    daemon::run(args, path, &config, Log::begin(args, filter))
 }

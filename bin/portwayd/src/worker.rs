@@ -3,7 +3,7 @@
 //!
 //! A worker waits in epoll for its ports. A port that had something is *active*: it is polled again and again until it has no more.
 //! While ports are active, epoll is asked now and then, without waiting, whether others became ready, so a busy port keeps nobody waiting.
-//! When none is active the worker may spin for a moment before it sleeps ([`Tuning::spin`]).
+//! When none is active the worker may spin for a moment before it sleeps ([`Tuning`]).
 
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,11 +34,21 @@ const ERRORS_MAX: u32 = 3;
 /// A port that can be neither waited for nor must be polled without pause is polled in this rhythm.
 const TIMER: Duration = Duration::from_millis(1);
 
-/// How workers behave.
-#[derive(Clone, Copy, Debug)]
+/// How workers behave; may change at any time.
+#[derive(Debug, Default)]
 pub(crate) struct Tuning {
-    /// How long a worker looks for more before it sleeps.
-    pub(crate) spin: Duration,
+    spin_us: AtomicU64,
+}
+
+impl Tuning {
+    /// For how many microseconds a worker looks for more before it sleeps.
+    pub(crate) fn set_spin_us(&self, spin_us: u64) {
+        self.spin_us.store(spin_us, Ordering::Relaxed);
+    }
+
+    fn spin(&self) -> Duration {
+        Duration::from_micros(self.spin_us.load(Ordering::Relaxed))
+    }
 }
 
 /// What others may do to a worker.
@@ -74,7 +84,7 @@ impl Handle {
 }
 
 /// Runs worker `index` until it is stopped. A panic costs the packets in its hands, not the switch: the worker begins anew.
-pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: Tuning) {
+pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: &Tuning) {
     while !handle.is_stopped() {
         let ended = catch_unwind(AssertUnwindSafe(|| -> std::io::Result<()> {
             Loop::new(switch.worker(index), handle, tuning)?.run();
@@ -119,7 +129,7 @@ struct Source {
 struct Loop<'h> {
     worker: Worker,
     handle: &'h Handle,
-    tuning: Tuning,
+    tuning: &'h Tuning,
     epoll: OwnedFd,
     generation: u64,
     /// By ascending id.
@@ -130,7 +140,7 @@ struct Loop<'h> {
 }
 
 impl<'h> Loop<'h> {
-    fn new(worker: Worker, handle: &'h Handle, tuning: Tuning) -> std::io::Result<Self> {
+    fn new(worker: Worker, handle: &'h Handle, tuning: &'h Tuning) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &handle.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         Ok(Self {
@@ -176,7 +186,7 @@ impl<'h> Loop<'h> {
     /// How long to wait for something to happen; `None`: as long as it takes.
     fn patience(&self, idle: Duration, has_rested: bool) -> Option<Duration> {
         let any = |wait| self.sources.iter().any(|source| source.wait == wait);
-        if idle < self.tuning.spin || any(Wait::Always) {
+        if idle < self.tuning.spin() || any(Wait::Always) {
             Some(Duration::ZERO)
         } else if any(Wait::Timer) {
             Some(TIMER)

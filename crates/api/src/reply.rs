@@ -112,7 +112,7 @@ pub enum Origin {
     Runtime,
     /// It comes with the bridge.
     Bridge,
-    /// A program that speaks netlink with the datapath, like `ovs-dpctl`; not kept.
+    /// A program that speaks netlink with the datapath, like `ovs-dpctl`.
     Netlink,
 }
 

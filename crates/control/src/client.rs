@@ -35,7 +35,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         // 4 MiB is what stock clients ask for with SO_RCVBUFFORCE.
-        Self { queue_bytes: 4 << 20, clients: 65_536, clients_per_netns: 32_768, cpus: 1, first_port_id: 0x8000_0001 }
+        Self {
+            queue_bytes: 4 << 20,
+            clients: 65_536,
+            clients_per_netns: 32_768,
+            cpus: 1,
+            first_port_id: 0x8000_0001,
+        }
     }
 }
 

@@ -151,6 +151,18 @@ impl Switch {
     /// # Errors
     /// [`Error::NoSuchDatapath`] if it has gone already.
     pub fn datapath_del(&self, datapath: &Arc<Datapath>) -> Result<(), Error> {
+        self.datapath_del_by(datapath, drop)
+    }
+
+    /// As [`Switch::datapath_del`]; `destroy` drops the ports, which may block for each of them, in its own way.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDatapath`] if it has gone already.
+    pub fn datapath_del_by(
+        &self,
+        datapath: &Arc<Datapath>,
+        destroy: impl FnOnce(Vec<Arc<Vport>>),
+    ) -> Result<(), Error> {
         let ports = {
             let mut writer = self.lock();
             let entry = writer.datapaths.remove(&datapath.id()).ok_or_else(|| gone(datapath))?;
@@ -167,7 +179,7 @@ impl Switch {
             drop(entry);
             ports
         };
-        self.release_ports(datapath, ports, HOLDERS_MAX);
+        self.release_ports(datapath, ports, HOLDERS_MAX, destroy);
         self.listeners.tell(&Event::DatapathRemoved(Arc::clone(datapath)));
         Ok(())
     }
@@ -478,7 +490,7 @@ impl Switch {
 
     fn finish_port_removal(&self, datapath: &Arc<Datapath>, port: Arc<Vport>, patience: Duration) {
         let last = RemovedPort::of(&port);
-        self.release_ports(datapath, vec![port], patience);
+        self.release_ports(datapath, vec![port], patience, drop);
         let datapath = Arc::clone(datapath);
         let (port_no, name, port_type) = (last.port_no, last.name, last.port_type);
         self.listeners.tell(&Event::PortRemoved { datapath, port_no, name, port_type, last });
@@ -487,7 +499,13 @@ impl Switch {
     /// After [`Switch::unpublish_port`], without the lock: puts the modules' references back, and destroys the ports once readers
     /// have left. Ports with a device are waited for, so that the device has gone when the request is answered: also for those
     /// who look at a port just now (an event's receiver, a listing), `patience` at most.
-    fn release_ports(&self, datapath: &Datapath, ports: Vec<Arc<Vport>>, patience: Duration) {
+    fn release_ports(
+        &self,
+        datapath: &Datapath,
+        ports: Vec<Arc<Vport>>,
+        patience: Duration,
+        destroy: impl FnOnce(Vec<Arc<Vport>>),
+    ) {
         let wait = ports.iter().any(|port| port.ifindex() != 0 || port.rx_queues() != 0);
         for port in &ports {
             port.detach();
@@ -500,8 +518,9 @@ impl Switch {
             self.upcalls.remove(datapath.upcall_source(port.port_no()));
         }
         let gone: Vec<_> = ports.iter().filter(|port| port.ifindex() != 0).map(|port| port.gone()).collect();
-        drop(ports);
+        // What the tables had of them goes first, so that `destroy` has the last of each.
         self.domain.reclaim();
+        destroy(ports);
         if !patience.is_zero() {
             for gone in gone {
                 gone.wait(patience);

@@ -253,3 +253,22 @@ fn a_deletion_waits_for_who_looks_at_the_port() {
     assert!(gone.wait(std::time::Duration::ZERO), "destroyed before the answer");
     looker.join().unwrap();
 }
+
+#[test]
+fn whoever_deletes_a_datapath_may_destroy_its_ports_in_his_own_way() {
+    let bench = Bench::new();
+    let (port, wire) = bench.port("p1");
+    wire.set_ifindex(7);
+    bench.switch.port_refresh(&port);
+    let gone = port.gone();
+    drop(port);
+    let mut destroyed = 0;
+    let destroy = |ports: Vec<_>| {
+        destroyed = ports.len();
+        assert!(!gone.wait(std::time::Duration::ZERO), "these are the last references");
+        drop(ports);
+        assert!(gone.wait(std::time::Duration::ZERO));
+    };
+    bench.switch.datapath_del_by(&bench.datapath, destroy).unwrap();
+    assert_eq!(destroyed, 2);
+}

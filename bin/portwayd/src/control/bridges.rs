@@ -91,9 +91,7 @@ impl Control {
             let message = format!("{:?} is a port of bridge {}", spec.name, other.spec.name);
             return Err(Failure::new(FailureKind::Exists, message).remedy("choose another name"));
         }
-        let own_number = types::number(self.switch.registry(), own_type)?;
-        // Loads the type's module, if it must be.
-        types::description(self.switch.registry(), own_number)?;
+        let own_number = self.load_type(own_type)?;
         let request =
             DatapathRequest { local_type: own_number, ..DatapathRequest::new(name, self.netns.clone()) };
         let datapath = self.switch.datapath_add(request).map_err(|error| {
@@ -119,15 +117,21 @@ impl Control {
         Ok(())
     }
 
+    /// The number of a port type; its module is loaded, if it must be.
+    pub(super) fn load_type(&self, name: &str) -> Result<u32, Failure> {
+        let registry = self.switch.registry();
+        let number = types::number(registry, name)?;
+        types::description(registry, number)?;
+        Ok(number)
+    }
+
     /// Takes a bridge down.
     pub(super) fn release(&self, entry: Entry) {
         let Entry { spec, datapath, .. } = entry;
         self.switching.remove(&datapath);
-        let ports = datapath.ports();
-        if let Err(error) = self.switch.datapath_del(&datapath) {
+        if let Err(error) = self.switch.datapath_del_by(&datapath, destroy) {
             tracing::error!(bridge = %spec.name, "{}", failure(&error));
         }
-        destroy(ports);
         tracing::info!(bridge = %spec.name, "bridge deleted");
     }
 

@@ -30,8 +30,10 @@ use portway_netwatch::WatchHandle;
 use portway_vport::{NetnsId, Vport};
 
 use crate::config::Config;
+use crate::log::Log;
 use crate::state::{State, StateFile};
 use crate::switching::Switching;
+use crate::worker::Tuning;
 
 /// What names a port: its namespace as the user wrote it, and its name.
 pub(crate) type PortKey = (Option<String>, String);
@@ -74,7 +76,15 @@ pub(crate) struct Tables {
 pub(crate) struct Facts {
     pub(crate) config_path: Option<PathBuf>,
     pub(crate) workers: usize,
+    /// The number of workers is from the command line, whatever the config file says.
+    pub(crate) workers_asked: bool,
     pub(crate) started: Instant,
+}
+
+/// What a reload may change besides bridges and ports.
+pub(crate) struct Knobs {
+    pub(crate) log: Log,
+    pub(crate) tuning: Arc<Tuning>,
 }
 
 /// The control side of the daemon.
@@ -85,6 +95,7 @@ pub(crate) struct Control {
     netns: Netns,
     state_file: StateFile,
     facts: Facts,
+    knobs: Knobs,
     watcher: WatchHandle,
     /// Namespaces whose devices are followed.
     watched: Mutex<BTreeSet<NetnsId>>,
@@ -99,6 +110,7 @@ impl Control {
         state_file: StateFile,
         facts: Facts,
         watcher: WatchHandle,
+        knobs: Knobs,
     ) -> Self {
         let tables = Tables { bridges: BTreeMap::new(), state: State::default() };
         Self {
@@ -107,6 +119,7 @@ impl Control {
             netns,
             state_file,
             facts,
+            knobs,
             watcher,
             watched: Mutex::default(),
             tables: Mutex::new(tables),
@@ -121,6 +134,7 @@ impl Control {
     /// Starts with a configuration and with what was added at the command line. What cannot be had is pending or logged: a daemon
     /// that switches something is better than none.
     pub(crate) fn start(&self, config: &Config) {
+        self.knobs.tuning.set_spin_us(config.spin_us.unwrap_or(0));
         self.watch(&self.netns);
         let mut tables = self.lock();
         let state = self.state_file.load().unwrap_or_else(|error| {
@@ -130,7 +144,7 @@ impl Control {
         for warning in self.apply(&mut tables, config) {
             tracing::warn!("{warning}");
         }
-        self.restore(&mut tables, state);
+        self.restore(&mut tables, state, config);
     }
 
     /// Takes everything down. Devices are given back to the host, internal ones deleted.

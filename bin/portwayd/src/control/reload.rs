@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! From what is to what the config file wants, by the difference: what is unchanged is not touched, its traffic not interrupted.
 
-use portway_api::{Done, Failure, FailureKind, Origin};
+use std::path::{Path, PathBuf};
+
+use portway_api::{Done, Failure, FailureKind, Origin, PortSpec};
 
 use super::ports::key_of;
 use super::{Control, Entry, Tables, port_vlan};
+use crate::args::DEFAULT_CONFIG;
 use crate::config::{BridgeConfig, Config};
 use crate::state::State;
 
 impl Control {
     /// Reads the config file again. A file with mistakes changes nothing.
     pub(crate) fn reload(&self) -> Result<Done, Failure> {
-        let Some(path) = &self.facts.config_path else {
+        // One that was made since the start counts.
+        let default = || Path::new(DEFAULT_CONFIG).exists().then(|| PathBuf::from(DEFAULT_CONFIG));
+        let Some(path) = self.facts.config_path.clone().or_else(default) else {
             return Err(Failure::new(FailureKind::BadRequest, "portwayd was started without a config file")
                 .remedy("start it with --config FILE, or make /etc/portway/portway.toml"));
         };
-        let config = Config::load(path).map_err(|error| {
+        let unchanged = |error: &dyn std::fmt::Display| {
             Failure::new(FailureKind::BadRequest, format!("{error}\nnothing was changed"))
-        })?;
+        };
+        let config = Config::load(&path).map_err(|error| unchanged(&error))?;
+        let filter = self.knobs.log.filter_for(&config).map_err(|error| unchanged(&error))?;
+        self.knobs.log.replace(filter);
+        self.knobs.tuning.set_spin_us(config.spin_us.unwrap_or(0));
         let mut warnings = self.apply(&mut self.lock(), &config);
-        if config.workers.is_some_and(|workers| workers != self.facts.workers) {
-            warnings.push("the number of workers changes with the next start".to_owned());
+        let workers = self.facts.workers;
+        if let Some(wanted) = config.workers.filter(|wanted| *wanted != workers && !self.facts.workers_asked)
+        {
+            warnings.push(format!(
+                "`workers = {wanted}` takes effect with the next start; now there are {workers}"
+            ));
         }
         tracing::info!("configuration reloaded");
         for warning in &warnings {
@@ -40,6 +53,8 @@ impl Control {
                 warnings.push(format!("bridge {}: {problem}{remedy}", bridge.spec.name));
             }
         }
+        self.want_kept_ports(tables);
+        self.forget_named(tables, config, &mut warnings);
         let pending = tables.bridges.values().flat_map(|entry| entry.ports.values());
         for port in pending.filter(|port| port.origin == Origin::Config) {
             if let Some(problem) = &port.problem {
@@ -69,8 +84,13 @@ impl Control {
                 continue;
             };
             if entry.own_type != bridge.own_type {
-                self.release(entry);
-                continue;
+                match self.load_type(&bridge.own_type) {
+                    Ok(_) => {
+                        self.release(entry);
+                        continue;
+                    }
+                    Err(problem) => warnings.push(format!("bridge {name} stays as it is: {problem}")),
+                }
             }
             self.remove_ports(&mut entry, bridge);
             tables.bridges.insert(name, entry);
@@ -99,6 +119,22 @@ impl Control {
         let mut state = tables.state.clone();
         state.ports.retain(|kept| kept.bridge != bridge);
         state.bridges.retain(|kept| kept.name != bridge);
+        self.keep(tables, state, warnings);
+    }
+
+    /// Drops what was added at the command line and is in the config file by now: from now on the file decides.
+    fn forget_named(&self, tables: &mut Tables, config: &Config, warnings: &mut Vec<String>) {
+        let bridge_of = |name: &str| config.bridges.iter().find(|bridge| bridge.spec.name == name);
+        let mut state = tables.state.clone();
+        state.bridges.retain(|kept| bridge_of(&kept.name).is_none());
+        state.ports.retain(|kept| {
+            let is_it = |spec: &PortSpec| key_of(spec) == key_of(&kept.port);
+            bridge_of(&kept.bridge).is_none_or(|bridge| !bridge.ports.iter().any(is_it))
+        });
+        self.keep(tables, state, warnings);
+    }
+
+    fn keep(&self, tables: &mut Tables, state: State, warnings: &mut Vec<String>) {
         if state != tables.state {
             if let Err(error) = self.state_file.save(&state) {
                 warnings.push(error.to_string());
@@ -149,7 +185,7 @@ impl Control {
     }
 
     /// Brings back what was added at the command line before the daemon ended. What the config file wants by now goes before.
-    pub(super) fn restore(&self, tables: &mut Tables, kept: State) {
+    pub(super) fn restore(&self, tables: &mut Tables, kept: State, config: &Config) {
         for spec in &kept.bridges {
             if tables.bridges.contains_key(&spec.name) {
                 continue;
@@ -159,7 +195,19 @@ impl Control {
                 tracing::error!(bridge = %spec.name, "cannot bring the bridge back: {problem}");
             }
         }
-        for kept in &kept.ports {
+        tables.state = kept;
+        self.want_kept_ports(tables);
+        let mut warnings = Vec::new();
+        self.forget_named(tables, config, &mut warnings);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Wants every port that was added at the command line and is not there: since the daemon's start, or because its bridge was made
+    /// anew.
+    fn want_kept_ports(&self, tables: &mut Tables) {
+        for kept in tables.state.ports.clone() {
             if tables.bridge_of(&key_of(&kept.port)).is_some() {
                 continue;
             }
@@ -170,6 +218,5 @@ impl Control {
                 }
             }
         }
-        tables.state = kept;
     }
 }

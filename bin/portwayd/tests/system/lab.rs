@@ -126,16 +126,21 @@ impl Lab {
         let mut command = self.switch.command(env!("CARGO_BIN_EXE_portwayd"));
         command.arg("--config").arg(self.path("portway.toml")).arg("--socket-dir").arg(self.path("run"));
         command.arg("--state-dir").arg(self.path("state")).arg("--module-path").arg(self.path("modules"));
-        command.args(["--workers", "2"]);
         command
     }
 
     /// Starts the daemon and waits until it answers.
     pub(crate) fn start(&self, config: &str) -> Daemon {
+        self.start_with(config, &["--workers", "2"])
+    }
+
+    /// As [`Lab::start`], with these arguments.
+    pub(crate) fn start_with(&self, config: &str, arguments: &[&str]) -> Daemon {
         self.write_config(config);
         let log = self.path("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = self.command();
+        command.args(arguments);
         // It ends with the test's thread, should that die without dropping it.
         let child = command.stderr(file).stdin(Stdio::null()).process_group(0).spawn().unwrap();
         let mut daemon = Daemon { child, socket: self.path("run").join(portway_api::SOCKET_NAME), log };
@@ -146,6 +151,17 @@ impl Lab {
             Client::connect(&daemon.socket).is_ok_and(|mut client| client.call(&Request::Show).is_ok())
         });
         daemon
+    }
+
+    /// Compiles the port type that is written in C, as that number, where the daemon finds it.
+    pub(crate) fn compile_module(&self, number: u32) {
+        let modules = self.path("modules");
+        std::fs::create_dir_all(&modules).unwrap();
+        let vport = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/vport");
+        let mut cc = Command::new("cc");
+        cc.args(["-std=c11", "-D_DEFAULT_SOURCE", "-shared", "-fPIC"]).arg(format!("-DTYPE={number}"));
+        cc.arg("-o").arg(modules.join(format!("vport-type-{number}.so")));
+        run(cc.args(["-I", &format!("{vport}/include"), &format!("{vport}/tests/c/loop.c")]));
     }
 
     /// Whether a host reaches another.

@@ -95,6 +95,62 @@ fn reload_does_not_disturb_unchanged_ports() {
 }
 
 #[test]
+fn a_reload_changes_the_daemons_own_settings_or_says_when() {
+    let lab = Lab::new(0);
+    let daemon = lab.start(&lab.config(0));
+    assert!(!daemon.log().contains("DEBUG"), "{}", daemon.log());
+    lab.write_config(&("[daemon]\nlog = \"debug\"\nspin_us = 20\nworkers = 7\n".to_owned() + &lab.config(0)));
+    let done = daemon.done(&Request::Reload);
+    // The lab's command line says how many workers, whatever the file says.
+    assert_eq!(done.warnings, [""; 0]);
+    daemon.ask(&Request::Show);
+    within(Duration::from_secs(10), "it logs more", || daemon.log().contains("DEBUG request"));
+    lab.write_config(&("[daemon]\nlog = \"a=b=info\"\n".to_owned() + &lab.config(0)));
+    let failure = daemon.refused(&Request::Reload);
+    assert!(failure.message.contains("\"a=b=info\" is not a log filter"), "{}", failure.message);
+    drop(daemon);
+    let daemon = lab.start_with("", &[]);
+    lab.write_config("[daemon]\nworkers = 250\n");
+    let warnings = daemon.done(&Request::Reload).warnings;
+    assert!(warnings[0].starts_with("`workers = 250` takes effect with the next start"), "{warnings:?}");
+}
+
+#[test]
+fn what_the_config_file_takes_over_is_its_to_delete() {
+    let lab = Lab::new(2);
+    let daemon = lab.start(&lab.config(1));
+    daemon.done(&bridge_add("br1"));
+    daemon.done(&port_add("br0", PortSpec::new("p2")));
+    let names = |daemon: &crate::lab::Daemon| -> Vec<_> {
+        daemon.ports().into_iter().map(|port| port.name).collect()
+    };
+    // A bridge that is made anew has the port that was added at the command line again.
+    lab.write_config(&(lab.config(1) + "[[bridge.port]]\nname = \"br0\"\ntype = \"null\"\n"));
+    let warnings = daemon.done(&Request::Reload).warnings;
+    assert!(warnings[0].starts_with("bridge br0 stays as it is: "), "no module for it: {warnings:?}");
+    assert!(lab.reaches(1, 2));
+    lab.compile_module(1000);
+    assert_eq!(daemon.done(&Request::Reload).warnings, [""; 0]);
+    assert_eq!(names(&daemon), ["br0", "p1", "p2", "br1"]);
+    assert!(!lab.switch.has_device("br0") && daemon.port("p2").state == PortState::Attached);
+    assert!(
+        !daemon.log().contains("still looks at it"),
+        "a bridge's end waits for its own hands: {}",
+        daemon.log()
+    );
+    // Now the file names both.
+    lab.write_config(&(lab.config(2) + "[[bridge]]\nname = \"br1\"\n"));
+    daemon.done(&Request::Reload);
+    assert_eq!(daemon.port("p2").origin, Origin::Config);
+    lab.write_config(&lab.config(1));
+    daemon.done(&Request::Reload);
+    assert_eq!(names(&daemon), ["br0", "p1"]);
+    drop(daemon);
+    let daemon = lab.start(&lab.config(1));
+    assert_eq!(names(&daemon), ["br0", "p1"], "what the file let go is not brought back");
+}
+
+#[test]
 fn ports_wait_for_their_devices() {
     let lab = Lab::new(2);
     lab.switch.sh("ip link del p2");

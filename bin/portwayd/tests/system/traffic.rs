@@ -185,16 +185,7 @@ fn a_capture_shows_what_passes() {
 #[test]
 fn a_module_in_c_is_loaded_when_a_port_needs_it() {
     let lab = Lab::new(1);
-    let modules = lab.path("modules");
-    std::fs::create_dir(&modules).unwrap();
-    let vport = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/vport");
-    let compiled = Command::new("cc")
-        .args(["-std=c11", "-D_DEFAULT_SOURCE", "-shared", "-fPIC", "-DTYPE=4242", "-o"])
-        .arg(modules.join("vport-type-4242.so"))
-        .args(["-I", &format!("{vport}/include"), &format!("{vport}/tests/c/loop.c")])
-        .output()
-        .unwrap();
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    lab.compile_module(4242);
     let daemon = lab.start(&(lab.config(1) + "[[bridge.port]]\nname = \"loop0\"\ntype = \"4242\"\n"));
     assert_eq!(daemon.port("loop0").state, PortState::Attached, "{}", daemon.log());
     let Reply::Modules(list) = daemon.ask(&Request::ModuleList) else { panic!() };
