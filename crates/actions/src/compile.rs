@@ -244,7 +244,7 @@ impl Compiler<'_> {
                 }
                 Edit::SetMpls { value, mask }
             }
-            Set::Tunnel(key) => Edit::SetTunnel(Box::new(tunnel_key(key))),
+            Set::Tunnel(key) => Edit::SetTunnel(Arc::new(tunnel_key(key))),
             Set::CtMark(masked) => {
                 word(masked)?;
                 Edit::SetConntrack

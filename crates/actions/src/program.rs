@@ -73,7 +73,7 @@ pub(crate) enum Edit {
     SetIpv4(Ipv4Rewrite),
     SetIpv6(Box<Ipv6Rewrite>),
     SetPorts(PortsRewrite),
-    SetTunnel(Box<TunnelKey>),
+    SetTunnel(Arc<TunnelKey>),
     /// Taken into a flow by the kernel, and fails when executed.
     SetConntrack,
     Hash(Hash),

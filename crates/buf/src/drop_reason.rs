@@ -73,6 +73,8 @@ drop_reasons! {
     TunnelNoRoute = "tunnel_no_route",
     /// Tunnel: ECN says congestion for a packet that cannot carry the mark.
     TunnelEcn = "tunnel_ecn",
+    /// Tunnel: the packet has no metadata that says where to (no set(tunnel) before the output).
+    TunnelNoKey = "tunnel_no_key",
     /// Connection tracking refused the packet.
     Conntrack = "conntrack",
     /// A datagram's fragments were not completed in time or were damaged.

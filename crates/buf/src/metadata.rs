@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Metadata that few packets have: kept apart from the packet's header, so that the others do not pay for it.
 
+use std::sync::Arc;
+
 /// The tunnel part of a packet's metadata (`struct ovs_tunnel_info`): what the outer headers said, or shall say.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TunnelKey {
@@ -31,8 +33,10 @@ pub struct TunnelKey {
 /// Metadata that few packets have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// Tunnel metadata of a received packet, or set by `set(tunnel)`.
+    /// Tunnel metadata of a received packet: what its key shows.
     pub tunnel: Option<Box<TunnelKey>>,
+    /// What the outer headers shall say at the next output to a tunnel port (`set(tunnel)`); the key does not show it.
+    pub egress: Option<Arc<TunnelKey>>,
     /// OVS_CS_F_* bits.
     pub ct_state: u8,
     /// Conntrack zone.

@@ -21,6 +21,8 @@ pub mod flags {
     pub const METADATA: u16 = 1 << 3;
     /// Something in the header's second cache line is set: it must be cleared before the buffer is used again.
     pub const COLD: u16 = 1 << 4;
+    /// The port type hands a received packet over only to have it counted as dropped; `l4_offset` says why.
+    pub const REFUSED: u16 = 1 << 5;
 }
 
 /// A packet buffer's header as the module ABI shows it (`struct portway_packet` in `portway_vport.h`).
@@ -454,6 +456,21 @@ impl Packet {
     #[inline]
     pub fn set_rx_hash(&mut self, hash: u32) {
         self.raw_mut().rx_hash = hash;
+    }
+
+    /// Marks a received packet as not acceptable: whoever receives it from the port type drops and counts it. `why` is a number
+    /// of the module ABI.
+    pub fn refuse(&mut self, why: u16) {
+        let raw = self.raw_mut();
+        raw.flags |= flags::REFUSED | flags::COLD;
+        raw.l4_offset = why;
+    }
+
+    /// Why the port type does not accept a received packet.
+    #[inline]
+    pub fn refusal(&self) -> Option<u16> {
+        let raw = self.raw();
+        (raw.flags & flags::REFUSED != 0).then_some(raw.l4_offset)
     }
 
     /// What the frame starts with.

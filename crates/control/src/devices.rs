@@ -2,7 +2,9 @@
 //! What only the operating system knows of the devices behind ports. The server asks through this, and opens nothing itself.
 
 use portway_datapath::{Datapath, Netns};
-use portway_uapi::openvswitch::{OVS_VPORT_TYPE_INTERNAL, ovs_vport_stats};
+use portway_uapi::openvswitch::{
+    OVS_VPORT_TYPE_GENEVE, OVS_VPORT_TYPE_GRE, OVS_VPORT_TYPE_INTERNAL, OVS_VPORT_TYPE_VXLAN, ovs_vport_stats,
+};
 use portway_vport::Vport;
 
 /// Bytes of an Ethernet header.
@@ -26,7 +28,13 @@ impl Devices for NoDevices {
 
 /// A port's statistics as the kernel tells them: those of its device, and what the switch itself did not send.
 pub(crate) fn port_stats(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport) -> ovs_vport_stats {
-    let own = port.stats();
+    let mut own = port.stats();
+    if matches!(port.port_type(), OVS_VPORT_TYPE_VXLAN | OVS_VPORT_TYPE_GENEVE | OVS_VPORT_TYPE_GRE) {
+        // The device only stands for the port; the kernel's tunnels count a frame without its Ethernet header.
+        own.rx_bytes = own.rx_bytes.saturating_sub(ETH_HLEN * own.rx_packets);
+        own.tx_bytes = own.tx_bytes.saturating_sub(ETH_HLEN * own.tx_packets);
+        return crate::describe::vport_stats(&own);
+    }
     let counted = (port.ifindex() != 0).then(|| devices.counters(datapath.netns(), port.ifindex())).flatten();
     let Some(mut stats) = counted else { return crate::describe::vport_stats(&own) };
     if port.port_type() == OVS_VPORT_TYPE_INTERNAL {

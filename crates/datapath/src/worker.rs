@@ -67,7 +67,10 @@ impl Lane {
     /// Receives one batch and processes it; returns how many packets came.
     fn poll(&mut self, entry: &RxEntry, guard: &Guard<'_>, now_ns: u64) -> Result<usize, Errno> {
         let worker = self.io.worker();
-        let received = entry.port.rx(worker, entry.queue, &mut self.io.pool, &mut self.batch);
+        let received = {
+            let Io { pool, drops, .. } = &mut self.io;
+            entry.port.rx(worker, entry.queue, pool, &mut self.batch, drops)
+        };
         if !self.batch.is_empty() {
             let lens = entry.datapath.lenses.of(entry.port.port_no(), guard);
             let site = Site { datapath: &entry.datapath, lens, guard, now_ns };

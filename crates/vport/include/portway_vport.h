@@ -60,9 +60,11 @@ extern "C" {
 #define PORTWAY_PACKET_METADATA (1 << 3)
 /* Something in the header's second cache line is set: it must be cleared before the buffer is used again. */
 #define PORTWAY_PACKET_COLD (1 << 4)
+/* The port type hands a received packet over only to have it counted as dropped; `l4_offset` says why. */
+#define PORTWAY_PACKET_REFUSED (1 << 5)
 
 /* Version of this ABI. A module built for another one is refused by name. */
-#define PORTWAY_ABI_VERSION 1
+#define PORTWAY_ABI_VERSION 2
 
 /* First word of a `PortModule`: "PWVP". */
 #define PORTWAY_MAGIC 0x50565750u
@@ -95,6 +97,35 @@ extern "C" {
 #define PORTWAY_INFO_BUSY_POLL (1 << 2)
 /* There is no over-MTU check for this port (null, pcap). */
 #define PORTWAY_INFO_NO_MTU (1 << 3)
+
+/* Bits of `TunnelInfo::flags`; others are zero. */
+/* The outer header has a checksum. */
+#define PORTWAY_TUNNEL_CSUM (1 << 0)
+/* The tunnel id counts. */
+#define PORTWAY_TUNNEL_KEY (1 << 2)
+/* Do not fragment the outer packet. */
+#define PORTWAY_TUNNEL_DONT_FRAGMENT (1 << 8)
+/* Operations and maintenance packet (Geneve). */
+#define PORTWAY_TUNNEL_OAM (1 << 9)
+/* There are options that must be understood (Geneve). */
+#define PORTWAY_TUNNEL_CRIT_OPT (1 << 10)
+/* `options` are Geneve options. */
+#define PORTWAY_TUNNEL_GENEVE_OPT (1 << 11)
+/* `options` is VXLAN's group policy: a u32, host order, laid out as the header's first word. */
+#define PORTWAY_TUNNEL_VXLAN_OPT (1 << 12)
+/* `options` is ERSPAN metadata. */
+#define PORTWAY_TUNNEL_ERSPAN_OPT (1 << 14)
+
+/* Bytes of room for tunnel options; 252 of Geneve are the most that there can be. */
+#define PORTWAY_TUNNEL_OPTIONS_MAX 256
+
+/* Why a port type refuses a packet that it received (flag `REFUSED`, number in `l4_offset`). */
+/* The outer headers are damaged or say what the port does not accept. */
+#define PORTWAY_REFUSED_BAD_HEADER 1
+/* The outer header says "congestion" and the frame inside cannot carry the mark (RFC 6040). */
+#define PORTWAY_REFUSED_ECN 2
+/* The frame inside is too short. */
+#define PORTWAY_REFUSED_BAD_FRAME 3
 
 /* Kinds of option values, `OptionSpec::kind`. */
 /* A NUL-terminated string. */
@@ -180,6 +211,36 @@ struct portway_pool {
 	void (*free)(struct portway_pool *pool, struct portway_packet **packets, uint32_t n);
 };
 
+/* Tunnel metadata: what the outer headers of a received packet said, or what those of a packet to be sent shall say. */
+struct portway_tunnel_info {
+	/* Tunnel id (VNI, GRE key), host order. */
+	uint64_t id;
+	/* Outer source; IPv4 in the first four bytes; zeros in a packet to be sent: the host chooses. */
+	uint8_t src[16];
+	/* Outer destination; IPv4 in the first four bytes. */
+	uint8_t dst[16];
+	/* Outer IPv6 flow label, 20 bits, host order. */
+	uint32_t label;
+	/* `tunnel_flags`. */
+	uint16_t flags;
+	/* Outer UDP source port, host order; 0 in a packet to be sent: from the flow's hash. */
+	uint16_t tp_src;
+	/* Outer UDP destination port, host order; 0 in a packet to be sent: the port's own. */
+	uint16_t tp_dst;
+	/* Outer type of service or traffic class. */
+	uint8_t tos;
+	/* Outer time to live or hop limit. */
+	uint8_t ttl;
+	/* Outer IP version: 4 or 6. */
+	uint8_t ip_version;
+	/* Zero. */
+	uint8_t pad;
+	/* Bytes of `options` in use. */
+	uint16_t options_len;
+	/* Options, from the first byte on. */
+	uint8_t options[PORTWAY_TUNNEL_OPTIONS_MAX];
+};
+
 /* What a port says of itself; filled by `create` and `get_info`. */
 struct portway_port_info {
 	/* Interface index in the port's namespace; 0: no kernel device behind the port. */
@@ -232,10 +293,14 @@ struct portway_tx_report {
 	uint32_t errors;
 	/* Packets for which there was no room. */
 	uint32_t dropped;
-	/* Zero. */
-	uint32_t pad;
+	/* How many of `errors` there was no route for (tunnels). */
+	uint32_t no_route;
 	/* Bytes of the packets sent. */
 	uint64_t sent_bytes;
+	/* How many of `dropped` were longer than the path takes. */
+	uint32_t over_mtu;
+	/* How many of `dropped` had no tunnel metadata. */
+	uint32_t no_tunnel;
 };
 
 /* One option of a port type: how the config file and the command line name an attribute. */
@@ -258,6 +323,13 @@ struct portway_host_api {
 	uint32_t abi_version;
 	/* Logs a line: level 1 error, 2 warning, 3 info, 4 debug; the text need not be NUL-terminated. */
 	void (*log)(uint32_t level, const char *text, size_t len);
+	/* Gives a received packet its tunnel metadata. Returns 0, or -EINVAL for more options than there can be. */
+	int32_t (*set_tunnel)(struct portway_packet *packet, const struct portway_tunnel_info *info);
+	/*
+	 * Writes what the outer headers of a packet to be sent shall say to `info`: of `options` only what is in use. Returns 0,
+	 * or -ENOENT if the packet has no such metadata.
+	 */
+	int32_t (*get_tunnel)(const struct portway_packet *packet, struct portway_tunnel_info *info);
 };
 
 /* The table that a module exports as `portway_vport_type_<N>`. */
@@ -322,6 +394,13 @@ struct portway_port_module {
 		struct portway_packet **packets,
 		uint32_t n,
 		struct portway_tx_report *report);
+	/*
+	 * Completes `info`, the metadata that `packet` would be sent with, by what the port and the host's routes add: source
+	 * address, UDP ports. Any thread. -ENETUNREACH: there is no route. Absent: the port is no tunnel.
+	 */
+	int32_t (*egress_tunnel)(void *port,
+		const struct portway_packet *packet,
+		struct portway_tunnel_info *info);
 };
 
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */

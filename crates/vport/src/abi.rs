@@ -26,7 +26,7 @@ use std::ffi::{c_char, c_void};
 use portway_buf::{PoolHandle, RawPacket};
 
 /// Version of this ABI. A module built for another one is refused by name.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// First word of a [`PortModule`]: "PWVP".
 pub const MAGIC: u32 = 0x5056_5750;
@@ -62,6 +62,71 @@ pub mod info_flags {
     pub const BUSY_POLL: u32 = 1 << 2;
     /// There is no over-MTU check for this port (null, pcap).
     pub const NO_MTU: u32 = 1 << 3;
+}
+
+/// Bits of [`TunnelInfo::flags`]; others are zero.
+pub mod tunnel_flags {
+    /// The outer header has a checksum.
+    pub const CSUM: u16 = 1 << 0;
+    /// The tunnel id counts.
+    pub const KEY: u16 = 1 << 2;
+    /// Do not fragment the outer packet.
+    pub const DONT_FRAGMENT: u16 = 1 << 8;
+    /// Operations and maintenance packet (Geneve).
+    pub const OAM: u16 = 1 << 9;
+    /// There are options that must be understood (Geneve).
+    pub const CRIT_OPT: u16 = 1 << 10;
+    /// `options` are Geneve options.
+    pub const GENEVE_OPT: u16 = 1 << 11;
+    /// `options` is VXLAN's group policy: a u32, host order, laid out as the header's first word.
+    pub const VXLAN_OPT: u16 = 1 << 12;
+    /// `options` is ERSPAN metadata.
+    pub const ERSPAN_OPT: u16 = 1 << 14;
+}
+
+/// Bytes of room for tunnel options; 252 of Geneve are the most that there can be.
+pub const TUNNEL_OPTIONS_MAX: usize = 256;
+
+/// Tunnel metadata: what the outer headers of a received packet said, or what those of a packet to be sent shall say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TunnelInfo {
+    /// Tunnel id (VNI, GRE key), host order.
+    pub id: u64,
+    /// Outer source; IPv4 in the first four bytes; zeros in a packet to be sent: the host chooses.
+    pub src: [u8; 16],
+    /// Outer destination; IPv4 in the first four bytes.
+    pub dst: [u8; 16],
+    /// Outer IPv6 flow label, 20 bits, host order.
+    pub label: u32,
+    /// [`tunnel_flags`].
+    pub flags: u16,
+    /// Outer UDP source port, host order; 0 in a packet to be sent: from the flow's hash.
+    pub tp_src: u16,
+    /// Outer UDP destination port, host order; 0 in a packet to be sent: the port's own.
+    pub tp_dst: u16,
+    /// Outer type of service or traffic class.
+    pub tos: u8,
+    /// Outer time to live or hop limit.
+    pub ttl: u8,
+    /// Outer IP version: 4 or 6.
+    pub ip_version: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Bytes of `options` in use.
+    pub options_len: u16,
+    /// Options, from the first byte on.
+    pub options: [u8; TUNNEL_OPTIONS_MAX],
+}
+
+/// Why a port type refuses a packet that it received (flag `REFUSED`, number in `l4_offset`).
+pub mod refused {
+    /// The outer headers are damaged or say what the port does not accept.
+    pub const BAD_HEADER: u16 = 1;
+    /// The outer header says "congestion" and the frame inside cannot carry the mark (RFC 6040).
+    pub const ECN: u16 = 2;
+    /// The frame inside is too short.
+    pub const BAD_FRAME: u16 = 3;
 }
 
 /// What a port says of itself; filled by `create` and `get_info`.
@@ -118,10 +183,14 @@ pub struct TxReport {
     pub errors: u32,
     /// Packets for which there was no room.
     pub dropped: u32,
-    /// Zero.
-    pub pad: u32,
+    /// How many of `errors` there was no route for (tunnels).
+    pub no_route: u32,
     /// Bytes of the packets sent.
     pub sent_bytes: u64,
+    /// How many of `dropped` were longer than the path takes.
+    pub over_mtu: u32,
+    /// How many of `dropped` had no tunnel metadata.
+    pub no_tunnel: u32,
 }
 
 /// Kinds of option values, [`OptionSpec::kind`].
@@ -165,6 +234,11 @@ pub struct HostApi {
     pub abi_version: u32,
     /// Logs a line: level 1 error, 2 warning, 3 info, 4 debug; the text need not be NUL-terminated.
     pub log: unsafe extern "C" fn(level: u32, text: *const c_char, len: usize),
+    /// Gives a received packet its tunnel metadata. Returns 0, or -EINVAL for more options than there can be.
+    pub set_tunnel: unsafe extern "C" fn(packet: *mut RawPacket, info: *const TunnelInfo) -> i32,
+    /// Writes what the outer headers of a packet to be sent shall say to `info`: of `options` only what is in use. Returns 0,
+    /// or -ENOENT if the packet has no such metadata.
+    pub get_tunnel: unsafe extern "C" fn(packet: *const RawPacket, info: *mut TunnelInfo) -> i32,
 }
 
 /// The table that a module exports as `portway_vport_type_<N>`.
@@ -226,6 +300,11 @@ pub struct PortModule {
         n: u32,
         report: *mut TxReport,
     ) -> i32,
+    /// Completes `info`, the metadata that `packet` would be sent with, by what the port and the host's routes add: source
+    /// address, UDP ports. Any thread. -ENETUNREACH: there is no route. Absent: the port is no tunnel.
+    pub egress_tunnel: Option<
+        unsafe extern "C" fn(port: *mut c_void, packet: *const RawPacket, info: *mut TunnelInfo) -> i32,
+    >,
 }
 
 // SAFETY: a PortModule is a constant table: its pointers are to static strings, static arrays and functions.

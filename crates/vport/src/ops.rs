@@ -10,9 +10,9 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
-use portway_buf::{Batch, PoolRef};
+use portway_buf::{Batch, Packet, PoolRef};
 
-use crate::abi::{PortInfo, TxReport};
+use crate::abi::{PortInfo, TunnelInfo, TxReport};
 
 /// First type number that OVS will never use: Portway's own types (`null`, `pcap`, ...) start here.
 pub const TYPE_PRIVATE: u32 = 1000;
@@ -63,6 +63,9 @@ pub trait PortType: Sized + Send + Sync + 'static {
     const OPTIONS: &'static [OptionDescription] = &[];
     /// Whether ports of this type ever receive: false leaves `rx` out of the table.
     const RECEIVES: bool = true;
+    /// Whether ports of this type are tunnels: they take metadata with each packet ([`crate::host::egress_tunnel`]), and give
+    /// some with each that they receive ([`crate::host::set_tunnel`]).
+    const TUNNEL: bool = false;
 
     /// Makes a port. Errors reach the client unchanged; on failure nothing may be left behind. May block.
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno>;
@@ -96,6 +99,12 @@ pub trait PortType: Sized + Send + Sync + 'static {
     /// Sends every packet of `batch`, leaving it empty: sent, refused and dropped packets all go back to `pool`.
     /// Never blocks. One thread at a time for each queue.
     fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport);
+
+    /// Completes the metadata that `packet` would be sent with by what the port and the host's routes add: source address,
+    /// UDP ports. Any thread. ENETUNREACH: there is no route. Only for types that are [`PortType::TUNNEL`]s.
+    fn egress_tunnel(&self, _packet: &Packet, _info: &mut TunnelInfo) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }
 
 impl CreateParams<'_> {

@@ -12,7 +12,7 @@ use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool};
 
 use crate::abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
 use crate::abi::kind::PortKind;
-use crate::abi::{PortInfo, info_flags};
+use crate::abi::{PortInfo, info_flags, refused};
 use crate::gone::Gone;
 use crate::limit::RateLimit;
 use crate::names::{NetnsId, PortName};
@@ -256,8 +256,8 @@ impl Vport {
         self.flags.load(Ordering::Relaxed) & info_flags::OFFLOAD == 0
     }
 
-    /// Receives a batch into `batch`, which must be empty, sets the packets' input port and counts them. One thread
-    /// at a time for each queue.
+    /// Receives a batch into `batch`, which must be empty, sets the packets' input port and counts them; returns how many came,
+    /// those included that the port type refused and that end here, in `drops`. One thread at a time for each queue.
     #[inline]
     pub fn rx(
         &self,
@@ -265,30 +265,59 @@ impl Vport {
         queue: usize,
         pool: &mut Pool,
         batch: &mut Batch,
+        drops: &mut DropCounts,
     ) -> Result<usize, Errno> {
         if !self.is_alive() {
             return Ok(0);
         }
         match self.handle.rx(queue, pool, batch) {
             Ok(0) => Ok(0),
-            Ok(n) => {
+            Ok(received) => {
                 let port_no = self.port_no();
-                let mut bytes = 0;
+                let (mut bytes, mut refused) = (0, false);
                 for packet in batch.iter_mut() {
                     packet.set_in_port(port_no);
+                    refused |= packet.refusal().is_some();
                     bytes += packet.len() as u64;
                 }
+                if refused {
+                    bytes = self.drop_refused(worker, pool, batch, drops);
+                }
                 let counters = self.counters.worker(worker);
-                counters.add(PortCounter::RxPackets as usize, n as u64);
+                counters.add(PortCounter::RxPackets as usize, batch.len() as u64);
                 counters.add(PortCounter::RxBytes as usize, bytes);
                 self.taps.show(Direction::Received, batch.iter());
-                Ok(n)
+                Ok(received)
             }
             Err(errno) => {
                 self.count(worker, PortCounter::RxErrors, 1);
                 Err(errno)
             }
         }
+    }
+
+    /// Takes those out of `batch` that the port type refused; returns the bytes of the others.
+    #[cold]
+    fn drop_refused(&self, worker: usize, pool: &mut Pool, batch: &mut Batch, drops: &mut DropCounts) -> u64 {
+        let mut bytes = 0;
+        for packet in std::mem::take(batch) {
+            let Some(why) = packet.refusal() else {
+                bytes += packet.len() as u64;
+                batch.push(packet);
+                continue;
+            };
+            drops.add(
+                match why {
+                    refused::BAD_HEADER => DropReason::TunnelBadHeader,
+                    refused::ECN => DropReason::TunnelEcn,
+                    _ => DropReason::BadFrame,
+                },
+                1,
+            );
+            self.count(worker, PortCounter::RxDropped, 1);
+            pool.give(packet);
+        }
+        bytes
     }
 
     /// Sends all of `batch`, leaving it empty; what is not sent is counted here and in `drops`. Each worker has its
@@ -378,8 +407,11 @@ impl Vport {
 
     #[cold]
     fn count_lost(&self, worker: usize, outcome: &TxOutcome, drops: &mut DropCounts) {
-        drops.add(DropReason::TxError, outcome.errors);
-        drops.add(DropReason::TxFull, outcome.dropped);
+        drops.add(DropReason::TxError, outcome.errors - outcome.no_route);
+        drops.add(DropReason::TunnelNoRoute, outcome.no_route);
+        drops.add(DropReason::TxFull, outcome.dropped - outcome.over_mtu - outcome.no_tunnel);
+        drops.add(DropReason::OverMtu, outcome.over_mtu);
+        drops.add(DropReason::TunnelNoKey, outcome.no_tunnel);
         drops.add(DropReason::Contained, outcome.contained);
         self.count(worker, PortCounter::TxErrors, outcome.errors + outcome.contained);
         self.count(worker, PortCounter::TxDropped, outcome.dropped);

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use portway_buf::{PoolHandle, RawPacket};
 use portway_vport::abi::{
-    ABI_VERSION, E_PANIC, HostApi, MAGIC, NAME_SIZE, OptionSpec, PortInfo, PortModule, PortParams, TxReport,
+    ABI_VERSION, E_PANIC, HostApi, MAGIC, NAME_SIZE, OptionSpec, PortInfo, PortModule, PortParams,
+    TUNNEL_OPTIONS_MAX, TunnelInfo, TxReport,
 };
 
 const BUF_LIB: &str = include_str!("../../buf/src/lib.rs");
@@ -24,7 +25,7 @@ const SOURCES: &[(&str, &[&str])] = &[
     (BUF_LIB, &[]),
     (PACKET, &["RawPacket"]),
     (POOL, &["PoolHandle"]),
-    (ABI, &["PortInfo", "PortParams", "TxReport", "OptionSpec", "HostApi", "PortModule"]),
+    (ABI, &["TunnelInfo", "PortInfo", "PortParams", "TxReport", "OptionSpec", "HostApi", "PortModule"]),
 ];
 
 fn include_dir() -> PathBuf {
@@ -62,11 +63,30 @@ fn in_rust() -> BTreeMap<String, i64> {
         in_port, mark, priority, recirc_id, dp_hash, release, l3_offset, l4_offset, mru, recirculations
     } private extension);
     layout!(rust, POOL, PoolHandle { alloc, free });
+    layout!(
+        rust,
+        ABI,
+        TunnelInfo {
+            id,
+            src,
+            dst,
+            label,
+            flags,
+            tp_src,
+            tp_dst,
+            tos,
+            ttl,
+            ip_version,
+            pad,
+            options_len,
+            options
+        }
+    );
     layout!(rust, ABI, PortInfo { ifindex, mtu, flags, rx_queues, mac, link_up, pad });
     layout!(rust, ABI, PortParams { name, netns_fd, tx_queues, options, options_len, mac, is_local, pad });
-    layout!(rust, ABI, TxReport { sent, errors, dropped, pad, sent_bytes });
+    layout!(rust, ABI, TxReport { sent, errors, dropped, no_route, sent_bytes, over_mtu, no_tunnel });
     layout!(rust, ABI, OptionSpec { attr, kind, name, help });
-    layout!(rust, ABI, HostApi { size, abi_version, log });
+    layout!(rust, ABI, HostApi { size, abi_version, log, set_tunnel, get_tunnel });
     layout!(
         rust,
         ABI,
@@ -87,11 +107,12 @@ fn in_rust() -> BTreeMap<String, i64> {
             get_info,
             rx,
             rx_fd,
-            tx
+            tx,
+            egress_tunnel
         }
     );
     use portway_buf::flags;
-    use portway_vport::abi::{info_flags, log_level, option_kind};
+    use portway_vport::abi::{info_flags, log_level, option_kind, refused, tunnel_flags};
     for (name, value) in [
         ("ABI_VERSION", i64::from(ABI_VERSION)),
         ("MAGIC", i64::from(MAGIC)),
@@ -118,6 +139,19 @@ fn in_rust() -> BTreeMap<String, i64> {
         ("PACKET_LAYER3", i64::from(flags::LAYER3)),
         ("PACKET_METADATA", i64::from(flags::METADATA)),
         ("PACKET_COLD", i64::from(flags::COLD)),
+        ("PACKET_REFUSED", i64::from(flags::REFUSED)),
+        ("REFUSED_BAD_HEADER", i64::from(refused::BAD_HEADER)),
+        ("REFUSED_ECN", i64::from(refused::ECN)),
+        ("REFUSED_BAD_FRAME", i64::from(refused::BAD_FRAME)),
+        ("TUNNEL_OPTIONS_MAX", TUNNEL_OPTIONS_MAX as i64),
+        ("TUNNEL_CSUM", i64::from(tunnel_flags::CSUM)),
+        ("TUNNEL_KEY", i64::from(tunnel_flags::KEY)),
+        ("TUNNEL_DONT_FRAGMENT", i64::from(tunnel_flags::DONT_FRAGMENT)),
+        ("TUNNEL_OAM", i64::from(tunnel_flags::OAM)),
+        ("TUNNEL_CRIT_OPT", i64::from(tunnel_flags::CRIT_OPT)),
+        ("TUNNEL_GENEVE_OPT", i64::from(tunnel_flags::GENEVE_OPT)),
+        ("TUNNEL_VXLAN_OPT", i64::from(tunnel_flags::VXLAN_OPT)),
+        ("TUNNEL_ERSPAN_OPT", i64::from(tunnel_flags::ERSPAN_OPT)),
     ] {
         rust.insert(format!("constant {name}"), value);
     }

@@ -81,7 +81,7 @@ fn null_and_pcap_work_from_files() {
     let replay = port(&registry, TYPE_PCAP, c"replay", &attributes);
     let null = port(&registry, TYPE_NULL, c"null0", &[]);
     for _ in 0..100 {
-        assert_eq!(replay.rx(0, 0, &mut pool, &mut batch), Ok(64));
+        assert_eq!(replay.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()), Ok(64));
         assert!(
             batch.iter().all(|packet| packet.frame().iter().all(|&byte| usize::from(byte) == packet.len()))
         );
@@ -113,7 +113,7 @@ fn panics_in_a_loaded_module_are_contained_and_their_text_arrives() {
         assert_eq!(faulty(Fault::Create).unwrap_err(), Errno::EIO);
         assert_eq!(faulty(Fault::Info).unwrap_err(), Errno::EIO);
         let rx = faulty(Fault::Rx).unwrap();
-        assert_eq!(rx.rx(0, 0, &mut pool, &mut batch), Err(Errno::EIO));
+        assert_eq!(rx.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()), Err(Errno::EIO));
         let tx = faulty(Fault::Tx).unwrap();
         batch.extend((0..7).map(|_| pool.copy(&[0; 60]).unwrap()));
         tx.tx(0, &mut pool, &mut batch, &mut drops);
@@ -140,7 +140,7 @@ fn panics_in_a_loaded_module_are_contained_and_their_text_arrives() {
     let port = port(&registry, TYPE_LOOP, c"good0", &[]);
     batch.push(pool.copy(&[0; 60]).unwrap());
     port.tx(0, &mut pool, &mut batch, &mut drops);
-    assert_eq!(port.rx(0, 0, &mut pool, &mut batch), Ok(1));
+    assert_eq!(port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()), Ok(1));
     drop(batch);
     drop(port);
     registry.unload(TYPE_LOOP).unwrap();

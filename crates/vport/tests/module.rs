@@ -112,7 +112,7 @@ fn send(port: &Vport, n: usize) -> DropCounts {
 
 fn receive(port: &Vport) -> Result<Vec<Vec<u8>>, Errno> {
     let (mut pool, mut batch) = (Pool::new(), Batch::new());
-    port.rx(0, 0, &mut pool, &mut batch)?;
+    port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default())?;
     Ok(batch.iter().map(|packet| packet.frame().to_vec()).collect())
 }
 
@@ -263,7 +263,7 @@ fn unsuitable_modules_are_refused_by_name() {
     let error = refusal(3020, &["ABI=77"]);
     assert!(matches!(error, ModuleError::WrongVersion { theirs: 77, .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("version 77") && text.contains("version 1;") && text.contains("rebuild"), "{text}");
+    assert!(text.contains("version 77") && text.contains("version 2;") && text.contains("rebuild"), "{text}");
     assert!(matches!(refusal(3021, &["MAGIC=1"]), ModuleError::BadMagic { magic: 1, .. }));
     assert!(matches!(refusal(3022, &["SIZE=8"]), ModuleError::WrongSize { theirs: 8, .. }));
     assert!(matches!(refusal(3023, &["TABLE_TYPE=9"]), ModuleError::WrongType { theirs: 9, .. }));
@@ -426,7 +426,7 @@ fn a_rust_type_and_a_c_type_live_side_by_side() {
     let (rust, c) = (common::port(&modules.registry), modules.port(3060));
     let (mut pool, mut batch, mut drops) = (Pool::new(), Batch::new(), DropCounts::default());
     assert!(send(&rust, 5).is_empty());
-    rust.rx(0, 0, &mut pool, &mut batch).unwrap();
+    rust.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()).unwrap();
     c.tx(0, &mut pool, &mut batch, &mut drops);
     assert_eq!(receive(&c).unwrap().len(), 5);
     let many = params(c"x", &[]);

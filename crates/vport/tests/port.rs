@@ -39,14 +39,18 @@ fn packets_go_out_and_come_in_and_are_counted() {
     let addresses: Vec<_> = batch.iter().map(|packet| packet.frame().as_ptr()).collect();
     assert_eq!(send_batch(&port, &mut pool, batch), []);
     let mut batch = Batch::new();
-    assert_eq!(port.rx(0, 0, &mut pool, &mut batch), Ok(2));
+    assert_eq!(port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()), Ok(2));
     assert!(batch.iter().all(|packet| packet.in_port() == 9));
     let received: Vec<_> = batch.iter().map(|packet| packet.frame().as_ptr()).collect();
     assert_eq!(received, addresses, "the same buffers, in order");
     let expected =
         PortStats { rx_packets: 2, rx_bytes: 1060, tx_packets: 2, tx_bytes: 1060, ..PortStats::default() };
     assert_eq!(port.stats(), expected);
-    assert_eq!(port.rx(0, 0, &mut pool, &mut batch), Ok(0), "a batch that is not empty stays as it is");
+    assert_eq!(
+        port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()),
+        Ok(0),
+        "a batch that is not empty stays as it is"
+    );
     assert_eq!((batch.len(), port.stats()), (2, expected));
     port.count(0, PortCounter::UpcallSuccess, 2);
     port.count_shared(PortCounter::UpcallFail, 3);
@@ -85,7 +89,7 @@ fn over_mtu_frames_are_errors_unless_they_are_segments() {
 
 fn receive_all(port: &Vport, pool: &mut Pool) {
     let mut batch = Batch::new();
-    port.rx(0, 0, pool, &mut batch).unwrap();
+    port.rx(0, 0, pool, &mut batch, &mut DropCounts::default()).unwrap();
     pool.as_ref().give_all(&mut batch);
 }
 
@@ -121,7 +125,7 @@ fn a_port_that_leaves_neither_gives_nor_takes() {
     assert_eq!(registry.list()[0].references, 0, "put back once");
     assert!(!port.is_alive());
     assert_eq!(send(&port, &[60, 60]), [(DropReason::NoSuchPort, 2)]);
-    assert_eq!(port.rx(0, 0, &mut Pool::new(), &mut Batch::new()), Ok(0));
+    assert_eq!(port.rx(0, 0, &mut Pool::new(), &mut Batch::new(), &mut DropCounts::default()), Ok(0));
     assert_eq!(port.stats().rx_packets, 0);
 }
 
@@ -168,13 +172,13 @@ fn a_panic_on_the_way_of_packets_loses_them_and_nothing_else() {
     let port = faulty(&registry, Fault::Rx).unwrap();
     let held = pool.held()[0];
     let mut batch = Batch::new();
-    assert_eq!(port.rx(0, 0, &mut pool, &mut batch), Err(Errno::EIO));
+    assert_eq!(port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()), Err(Errno::EIO));
     assert!(batch.is_empty());
     assert!(pool.held()[0] >= held, "what was received came back");
     assert_eq!(stats_of(&port), [("rx_errors", 1)]);
 
     let port = faulty(&registry, Fault::RxErrno).unwrap();
-    assert_eq!(port.rx(0, 0, &mut pool, &mut batch), Err(Errno::ENETDOWN));
+    assert_eq!(port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()), Err(Errno::ENETDOWN));
     assert_eq!((port.handle().faults(), port.stats().rx_errors), (0, 1));
 }
 

@@ -8,7 +8,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Port types by folder and number: a module file is found by its number (`vport-type-1.so`).
-const PORT_TYPES: &[(&str, u32)] = &[("netdev", 1), ("internal", 2), ("null", 1000), ("pcap", 1001)];
+const PORT_TYPES: &[(&str, u32)] = &[
+    ("netdev", 1),
+    ("internal", 2),
+    ("gre", 3),
+    ("vxlan", 4),
+    ("geneve", 5),
+    ("null", 1000),
+    ("pcap", 1001),
+];
 
 /// Builds `packages` and every port type there is, with optimisation.
 pub(crate) fn build(packages: &[&str]) -> Result<()> {

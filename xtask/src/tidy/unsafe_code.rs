@@ -11,6 +11,7 @@ use proc_macro2::{TokenStream, TokenTree};
 const ALLOWED: &[&str] = &[
     "crates/sync/",
     "crates/buf/",
+    "crates/tunnel-sockets/",
     "crates/vport/src/module.rs",
     "crates/vport/src/module/",
     "crates/vport/src/abi.rs",

@@ -13,7 +13,8 @@ use portway_buf::{BATCH_MAX, Batch, Packet, PoolHandle, PoolRef, RawPacket};
 
 use crate::abi::host;
 use crate::abi::{
-    ABI_VERSION, E_PANIC, HostApi, MAGIC, OptionSpec, PortInfo, PortModule, PortParams, TxReport, log_level,
+    ABI_VERSION, E_PANIC, HostApi, MAGIC, OptionSpec, PortInfo, PortModule, PortParams, TunnelInfo, TxReport,
+    log_level,
 };
 use crate::ops::{CreateParams, Errno, PortType};
 
@@ -116,6 +117,7 @@ pub const fn module_table<T: PortType>() -> PortModule {
         rx: if T::RECEIVES { Some(rx::<T>) } else { None },
         rx_fd: if T::RECEIVES { Some(rx_fd::<T>) } else { None },
         tx: tx::<T>,
+        egress_tunnel: if T::TUNNEL { Some(egress_tunnel::<T>) } else { None },
     }
 }
 
@@ -320,6 +322,19 @@ unsafe extern "C" fn rx<T: PortType>(
             n as i32
         }
     }
+}
+
+unsafe extern "C" fn egress_tunnel<T: PortType>(
+    port: *mut c_void,
+    packet: *const RawPacket,
+    info: *mut TunnelInfo,
+) -> i32 {
+    let Some(raw) = NonNull::new(packet.cast_mut()) else { return negative(Errno::EINVAL) };
+    // SAFETY: a live port, a packet that the caller holds (only borrowed: it is not released here), and metadata to
+    // change, for this call.
+    let (port, packet, info) =
+        unsafe { (port_of::<T>(port), std::mem::ManuallyDrop::new(Packet::from_raw(raw)), &mut *info) };
+    code(contain::<T, _>("egress_tunnel", || port.egress_tunnel(&packet, info)))
 }
 
 unsafe extern "C" fn tx<T: PortType>(

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use portway_buf::{BATCH_MAX, Batch, Packet, Pool, RawPacket};
 
 use crate::abi::kind::{PortKind, TypeRef};
-use crate::abi::{E_PANIC, PortInfo, PortParams, TxReport};
+use crate::abi::{E_PANIC, PortInfo, PortParams, TunnelInfo, TxReport};
 use crate::gone::Gone;
 use crate::limit::RateLimit;
 use crate::names::PortName;
@@ -45,6 +45,12 @@ pub struct TxOutcome {
     pub dropped: u64,
     /// Packets lost to a fault of the module.
     pub contained: u64,
+    /// How many of `errors` there was no route for.
+    pub no_route: u64,
+    /// How many of `dropped` were longer than the path takes.
+    pub over_mtu: u64,
+    /// How many of `dropped` had no tunnel metadata.
+    pub no_tunnel: u64,
 }
 
 /// A live port. Dropping it destroys the port: the last owner must be a thread that may block.
@@ -241,6 +247,10 @@ impl PortHandle {
             errors: u64::from(report.errors),
             dropped: u64::from(report.dropped),
             contained: 0,
+            // No more than the sums that they are a part of, whatever the module says.
+            no_route: u64::from(report.no_route.min(report.errors)),
+            over_mtu: u64::from(report.over_mtu.min(report.dropped)),
+            no_tunnel: u64::from(report.no_tunnel.min(report.dropped.saturating_sub(report.over_mtu))),
         };
         if code == 0 && outcome.sent + outcome.errors + outcome.dropped == n as u64 {
             return outcome;
@@ -265,6 +275,17 @@ impl PortHandle {
             return TxOutcome { contained: missing, ..report };
         }
         TxOutcome { errors: report.errors + missing, ..report }
+    }
+
+    /// Completes tunnel metadata of a packet to be sent. Any thread. EOPNOTSUPP: the port is no tunnel.
+    pub fn egress_tunnel(&self, packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
+        let Some(egress) = self.kind.table.egress_tunnel else { return Err(Errno::EOPNOTSUPP) };
+        // SAFETY: the port lives; a `Packet` is one pointer to its header (repr(transparent)), which is only lent.
+        let code = unsafe {
+            let raw = std::ptr::from_ref(packet).cast::<*const RawPacket>().read();
+            egress(self.port.as_ptr(), raw, info)
+        };
+        if code == 0 { Ok(()) } else { Err(self.errno_of("egress_tunnel", i64::from(code))) }
     }
 
     fn errno_of(&self, callback: &str, code: i64) -> Errno {

@@ -5,14 +5,22 @@
 use std::ffi::c_char;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::abi::{ABI_VERSION, HostApi, log_level};
+use portway_buf::{Packet, RawPacket, TunnelKey};
+
+use crate::abi::{ABI_VERSION, HostApi, TUNNEL_OPTIONS_MAX, TunnelInfo, log_level};
+use crate::ops::Errno;
 
 /// Bytes of a log line from a module that are kept: what comes after is cut.
 const LINE_MAX: usize = 4096;
 
 /// What the switch hands to each module's `init`.
-pub static HOST_API: HostApi =
-    HostApi { size: size_of::<HostApi>() as u32, abi_version: ABI_VERSION, log: log_to_tracing };
+pub static HOST_API: HostApi = HostApi {
+    size: size_of::<HostApi>() as u32,
+    abi_version: ABI_VERSION,
+    log: log_to_tracing,
+    set_tunnel: set_tunnel_of_packet,
+    get_tunnel: get_tunnel_of_packet,
+};
 
 /// The table that this copy of the library was given by its switch; null before `init`.
 ///
@@ -25,13 +33,36 @@ pub(crate) fn set_host(host: *const HostApi) {
     GIVEN.store(host.cast_mut(), Ordering::Release);
 }
 
-/// Logs a line through the switch; `level` is one of [`log_level`]. Not for the fast path.
-pub fn log(level: u32, text: &str) {
+/// The switch's table: the one given, or, in the switch itself, its own.
+fn api() -> &'static HostApi {
     let given = GIVEN.load(Ordering::Acquire);
     // SAFETY: the switch's table is valid from `init` to `exit`, hence while any code of the port type runs.
-    let log = if given.is_null() { HOST_API.log } else { unsafe { (*given).log } };
+    if given.is_null() { &HOST_API } else { unsafe { &*given } }
+}
+
+/// Gives a received packet its tunnel metadata. EINVAL for more options than there can be.
+pub fn set_tunnel(packet: &mut Packet, info: &TunnelInfo) -> Result<(), Errno> {
+    // SAFETY: a packet that we own (a `Packet` is one pointer to its header, repr(transparent)), and metadata to read.
+    let code = unsafe {
+        let raw = std::ptr::from_mut(packet).cast::<*mut RawPacket>().read();
+        (api().set_tunnel)(raw, info)
+    };
+    if code == 0 { Ok(()) } else { Err(Errno(-code)) }
+}
+
+/// What the outer headers of a packet to be sent shall say, written to `info`; false: nothing, `info` is as it was.
+pub fn egress_tunnel(packet: &Packet, info: &mut TunnelInfo) -> bool {
+    // SAFETY: a packet that we hold, as above, and metadata to write.
+    unsafe {
+        let raw = std::ptr::from_ref(packet).cast::<*const RawPacket>().read();
+        (api().get_tunnel)(raw, info) == 0
+    }
+}
+
+/// Logs a line through the switch; `level` is one of [`log_level`]. Not for the fast path.
+pub fn log(level: u32, text: &str) {
     // SAFETY: pointer and length are those of `text`, which outlives the call.
-    unsafe { log(level, text.as_ptr().cast(), text.len()) };
+    unsafe { (api().log)(level, text.as_ptr().cast(), text.len()) };
 }
 
 /// [`HostApi::log`] of the switch.
@@ -49,4 +80,100 @@ unsafe extern "C" fn log_to_tracing(level: u32, text: *const c_char, len: usize)
         log_level::INFO => tracing::info!(target: "portway::module", "{line}"),
         _ => tracing::debug!(target: "portway::module", "{line}"),
     }
+}
+
+impl Default for TunnelInfo {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            src: [0; 16],
+            dst: [0; 16],
+            label: 0,
+            flags: 0,
+            tp_src: 0,
+            tp_dst: 0,
+            tos: 0,
+            ttl: 0,
+            ip_version: 0,
+            pad: 0,
+            options_len: 0,
+            options: [0; TUNNEL_OPTIONS_MAX],
+        }
+    }
+}
+
+impl TunnelInfo {
+    /// The options in use.
+    pub fn options(&self) -> &[u8] {
+        &self.options[..usize::from(self.options_len).min(TUNNEL_OPTIONS_MAX)]
+    }
+
+    /// Sets the options; what is more than there is room for is cut.
+    pub fn set_options(&mut self, options: &[u8]) {
+        let len = options.len().min(TUNNEL_OPTIONS_MAX);
+        self.options[..len].copy_from_slice(&options[..len]);
+        self.options_len = len as u16;
+    }
+
+    /// As a packet carries it.
+    pub fn to_key(&self) -> TunnelKey {
+        TunnelKey {
+            id: self.id,
+            src: self.src,
+            dst: self.dst,
+            ipv6: self.ip_version == 6,
+            tos: self.tos,
+            ttl: self.ttl,
+            flags: self.flags,
+            label: self.label,
+            tp_src: self.tp_src,
+            tp_dst: self.tp_dst,
+            options: self.options().to_vec(),
+        }
+    }
+
+    /// From what a packet carries.
+    pub fn set_key(&mut self, key: &TunnelKey) {
+        self.id = key.id;
+        self.src = key.src;
+        self.dst = key.dst;
+        self.ip_version = if key.ipv6 { 6 } else { 4 };
+        self.tos = key.tos;
+        self.ttl = key.ttl;
+        self.flags = key.flags;
+        self.label = key.label;
+        self.tp_src = key.tp_src;
+        self.tp_dst = key.tp_dst;
+        self.set_options(&key.options);
+    }
+}
+
+/// [`HostApi::set_tunnel`] of the switch.
+unsafe extern "C" fn set_tunnel_of_packet(packet: *mut RawPacket, info: *const TunnelInfo) -> i32 {
+    // SAFETY: the caller owns the packet and passes readable metadata (contract of `HostApi::set_tunnel`); the packet is
+    // only borrowed: `ManuallyDrop` keeps it from being released here.
+    unsafe {
+        let Some(raw) = std::ptr::NonNull::new(packet) else { return -Errno::EINVAL.0 };
+        let mut packet = std::mem::ManuallyDrop::new(Packet::from_raw(raw));
+        if usize::from((*info).options_len) > TUNNEL_OPTIONS_MAX {
+            return -Errno::EINVAL.0;
+        }
+        packet.extension_mut().tunnel = Some(Box::new((*info).to_key()));
+    }
+    0
+}
+
+/// [`HostApi::get_tunnel`] of the switch.
+unsafe extern "C" fn get_tunnel_of_packet(packet: *const RawPacket, info: *mut TunnelInfo) -> i32 {
+    // SAFETY: the caller holds the packet and passes metadata to write (contract of `HostApi::get_tunnel`); the packet is
+    // only read and not released here.
+    unsafe {
+        let Some(raw) = std::ptr::NonNull::new(packet.cast_mut()) else { return -Errno::EINVAL.0 };
+        let packet = std::mem::ManuallyDrop::new(Packet::from_raw(raw));
+        match packet.extension().and_then(|extension| extension.egress.as_deref()) {
+            Some(key) => (*info).set_key(key),
+            None => return -Errno::ENOENT.0,
+        }
+    }
+    0
 }

@@ -50,8 +50,14 @@ const LINE: usize = 100;
 const RENAMED: [(&str, &str); 2] = [("RawPacket", "portway_packet"), ("PoolHandle", "portway_pool")];
 
 /// Modules of constants: their name becomes part of the constants'.
-const PREFIXES: [(&str, &str); 4] =
-    [("info_flags", "INFO_"), ("option_kind", "OPTION_"), ("log_level", "LOG_"), ("flags", "PACKET_")];
+const PREFIXES: [(&str, &str); 6] = [
+    ("info_flags", "INFO_"),
+    ("option_kind", "OPTION_"),
+    ("log_level", "LOG_"),
+    ("flags", "PACKET_"),
+    ("tunnel_flags", "TUNNEL_"),
+    ("refused", "REFUSED_"),
+];
 
 /// The header's text. `wanted` names the structs to take from each source, in the order in which C needs them.
 pub(crate) fn header(sources: &[(&str, &[&str])]) -> String {
@@ -214,7 +220,11 @@ fn declaration(ty: &Type, name: &str) -> String {
             }
         }
         Type::Array(array) => {
-            declaration(&array.elem, &format!("{name}[{}]", expression(&array.len).unwrap()))
+            let len = match &array.len {
+                Expr::Path(constant) => format!("PORTWAY_{}", constant.path.segments.last().unwrap().ident),
+                len => expression(len).unwrap(),
+            };
+            declaration(&array.elem, &format!("{name}[{len}]"))
         }
         Type::FnPtr(function) => {
             let arguments = function.inputs.iter().enumerate().map(|(index, argument)| {

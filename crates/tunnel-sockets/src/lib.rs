@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the tunnel port types have in common: the host's stack carries the outer packets, through sockets in the port's namespace.
+//!
+//! [`udp::UdpPort`] is a whole port type but for the header, which a [`udp::Codec`] writes and reads.
+
+mod device;
+mod message;
+mod receive;
+mod registry;
+mod route;
+mod send;
+mod socket;
+pub mod udp;
+
+pub use device::Device;
+pub use registry::{Claim, Claims};

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Sending datagrams: one packet, or a train of packets for one peer with one system call (UDP_SEGMENT).
+//!
+//! The source port tells a flow from another to whoever spreads traffic over several ways. A socket has one source port,
+//! so each worker has some sockets, and a flow's hash chooses one; the workers' sockets share the ports, so that a flow keeps its
+//! port whichever worker sends it.
+
+use std::mem;
+use std::os::fd::AsRawFd;
+
+use portway_buf::Packet;
+use portway_tunnel::Header;
+use portway_vport::ops::Errno;
+
+use crate::message::Control;
+use crate::socket::{Address, Family, NOTHING, Socket, last_errno};
+
+/// Source ports.
+pub(crate) const SLOTS: usize = 8;
+/// Packets in one train.
+pub(crate) const TRAIN_MAX: usize = 64;
+/// Bytes of one train: a datagram's limit.
+pub(crate) const TRAIN_BYTES: usize = 65_000;
+/// Bytes in flight.
+const BUFFER_BYTES: i32 = 16 << 20;
+
+/// linux/udp.h, linux/in6.h.
+const UDP_SEGMENT: i32 = 103;
+const UDP_NO_CHECK6_TX: i32 = 101;
+const IPV6_FLOWINFO_SEND: i32 = 33;
+const IPV6_AUTOFLOWLABEL: i32 = 70;
+
+/// What the outer headers of a train shall say.
+pub(crate) struct Outer {
+    pub(crate) family: Family,
+    pub(crate) to: Address,
+    /// Zeros: the host chooses.
+    pub(crate) from: [u8; 16],
+    pub(crate) tos: u8,
+    /// 0: the host's default.
+    pub(crate) ttl: u8,
+    pub(crate) dont_fragment: bool,
+    pub(crate) checksum: bool,
+    pub(crate) mark: u32,
+    pub(crate) slot: usize,
+}
+
+#[derive(Debug)]
+struct TxSocket {
+    socket: Socket,
+    family: Family,
+    dont_fragment: Option<bool>,
+    checksum: Option<bool>,
+}
+
+/// A worker's sockets.
+pub(crate) struct Outbox {
+    v4: Vec<TxSocket>,
+    v6: Vec<TxSocket>,
+    pieces: Box<[libc::iovec; 2 * TRAIN_MAX]>,
+}
+
+// SAFETY: the raw pointers in `pieces` are written before each use and mean nothing between calls.
+unsafe impl Send for Outbox {}
+
+/// The source ports by slot, of IPv4 and of IPv6.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ports {
+    v4: Vec<u16>,
+    v6: Vec<u16>,
+}
+
+impl Ports {
+    /// The source port of a slot; 0: none.
+    pub(crate) fn of(&self, family: Family, slot: usize) -> u16 {
+        let ports = if family == Family::V4 { &self.v4 } else { &self.v6 };
+        ports.get(slot).copied().unwrap_or(0)
+    }
+}
+
+impl Outbox {
+    /// Opens the sockets in the calling thread's namespace, with free source ports if `ports` has none yet.
+    pub(crate) fn open(ports: &mut Ports) -> Result<Self, Errno> {
+        let v4 = bound(Family::V4, &mut ports.v4)?;
+        let v6 = match bound(Family::V6, &mut ports.v6) {
+            Ok(sockets) => sockets,
+            Err(Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => Vec::new(),
+            Err(errno) => return Err(errno),
+        };
+        // SAFETY: plain data.
+        Ok(Self { v4, v6, pieces: Box::new(unsafe { mem::zeroed() }) })
+    }
+
+    /// Sends `packets`, each behind its header: several only if all but the last are of the same length, with their headers, and
+    /// the last is not longer.
+    ///
+    /// # Errors
+    /// The kernel's. EMSGSIZE, EINVAL and EIO may mean that these packets cannot be sent as a train.
+    pub(crate) fn send(
+        &mut self,
+        outer: &Outer,
+        headers: &[Header],
+        packets: &[Packet],
+    ) -> Result<(), Errno> {
+        let sockets = if outer.family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
+        let Some(socket) = sockets.get_mut(outer.slot) else { return Err(Errno::ENETUNREACH) };
+        let is_train = packets.len() > 1;
+        // The kernel's segmentation fills in the checksums, so there is no way without; a receiver takes them where none are asked for,
+        // too (RFC 7348, section 5).
+        socket.prepare(outer.dont_fragment, outer.checksum || is_train)?;
+        let mut n = 0;
+        for (header, packet) in headers.iter().zip(packets) {
+            for bytes in [header.bytes(), packet.frame()] {
+                self.pieces[n] =
+                    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+                n += 1;
+            }
+        }
+        let mut control = outer.control();
+        if is_train {
+            let len = headers[0].bytes().len() + packets[0].len();
+            control.push(libc::SOL_UDP, UDP_SEGMENT, &(len as u16).to_ne_bytes());
+        }
+        // SAFETY: plain data.
+        let mut message: libc::msghdr = unsafe { mem::zeroed() };
+        message.msg_name = (&raw const outer.to.storage).cast_mut().cast();
+        message.msg_namelen = outer.to.len;
+        message.msg_iov = self.pieces.as_mut_ptr();
+        message.msg_iovlen = n as _;
+        if control.len() != 0 {
+            message.msg_control = control.room().cast();
+            message.msg_controllen = control.len();
+        }
+        // SAFETY: the message points to an address, pieces and control bytes that live through the call, and the pieces to headers
+        // and frames that the caller holds.
+        let result =
+            unsafe { libc::sendmsg(socket.socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
+        if result < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+}
+
+impl Outer {
+    fn control(&self) -> Control {
+        let mut control = Control::new();
+        let (tos, ttl) = (i32::from(self.tos).to_ne_bytes(), i32::from(self.ttl).to_ne_bytes());
+        let mut information = [0; 20];
+        match self.family {
+            Family::V4 => {
+                // struct in_pktinfo: index, the address to send from, an address that is not looked at.
+                information[4..8].copy_from_slice(&self.from[..4]);
+                if self.from != [0; 16] {
+                    control.push(libc::SOL_IP, libc::IP_PKTINFO, &information[..12]);
+                }
+                control.push(libc::SOL_IP, libc::IP_TOS, &tos);
+                if self.ttl != 0 {
+                    control.push(libc::SOL_IP, libc::IP_TTL, &ttl);
+                }
+            }
+            Family::V6 => {
+                information[..16].copy_from_slice(&self.from);
+                if self.from != [0; 16] {
+                    control.push(libc::SOL_IPV6, libc::IPV6_PKTINFO, &information);
+                }
+                control.push(libc::SOL_IPV6, libc::IPV6_TCLASS, &tos);
+                if self.ttl != 0 {
+                    control.push(libc::SOL_IPV6, libc::IPV6_HOPLIMIT, &ttl);
+                }
+            }
+        }
+        if self.mark != 0 {
+            control.push(libc::SOL_SOCKET, libc::SO_MARK, &self.mark.to_ne_bytes());
+        }
+        control
+    }
+}
+
+impl TxSocket {
+    /// Sets what cannot be said with each packet, where it is not so already.
+    fn prepare(&mut self, dont_fragment: bool, checksum: bool) -> Result<(), Errno> {
+        if self.dont_fragment != Some(dont_fragment) {
+            let (level, option) = match self.family {
+                Family::V4 => (libc::SOL_IP, libc::IP_MTU_DISCOVER),
+                Family::V6 => (libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER),
+            };
+            let value = if dont_fragment { libc::IP_PMTUDISC_DO } else { libc::IP_PMTUDISC_DONT };
+            self.socket.set(level, option, value)?;
+            self.dont_fragment = Some(dont_fragment);
+        }
+        if self.checksum != Some(checksum) {
+            let (level, option) = match self.family {
+                Family::V4 => (libc::SOL_SOCKET, libc::SO_NO_CHECK),
+                Family::V6 => (libc::SOL_UDP, UDP_NO_CHECK6_TX),
+            };
+            self.socket.set(level, option, i32::from(!checksum))?;
+            self.checksum = Some(checksum);
+        }
+        Ok(())
+    }
+}
+
+fn bound(family: Family, ports: &mut Vec<u16>) -> Result<Vec<TxSocket>, Errno> {
+    let are_new = ports.is_empty();
+    let mut sockets = Vec::with_capacity(SLOTS);
+    for slot in 0..SLOTS {
+        let socket = Socket::udp(family)?;
+        // Nobody is to send to these ports, and what comes is lost.
+        socket.attach(libc::SO_ATTACH_FILTER, &NOTHING)?;
+        if !are_new {
+            socket.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        }
+        socket.bind(family, if are_new { 0 } else { ports[slot] })?;
+        if are_new {
+            ports.push(socket.local()?.1);
+            socket.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        }
+        socket.set(libc::SOL_SOCKET, libc::SO_BROADCAST, 1)?;
+        if family == Family::V6 {
+            socket.set(libc::SOL_IPV6, IPV6_FLOWINFO_SEND, 1)?;
+            socket.set(libc::SOL_IPV6, IPV6_AUTOFLOWLABEL, 0)?;
+        }
+        socket.set_buffers(BUFFER_BYTES)?;
+        sockets.push(TxSocket { socket, family, dont_fragment: None, checksum: None });
+    }
+    Ok(sockets)
+}

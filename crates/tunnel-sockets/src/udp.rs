@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A tunnel port over UDP: everything but the tunnel's own header.
+
+mod unpack;
+
+use std::os::fd::RawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portway_buf::{BATCH_MAX, Batch, Packet, PoolRef};
+use portway_netwatch::{Netns, NetnsId};
+use portway_tunnel::{Header, Refusal, ecn, inner};
+use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, info_flags, tunnel_flags};
+use portway_vport::host;
+use portway_vport::ops::{CreateParams, Errno};
+
+use crate::device::Device;
+use crate::receive::Inbox;
+use crate::registry::Claim;
+use crate::route::Routes;
+use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX};
+use crate::socket::{Address, Family};
+
+/// What makes one tunnel over UDP other than another.
+pub trait Codec: Send + Sync + 'static {
+    /// Whether the metadata may name another destination port than the port's own.
+    const ANY_DESTINATION_PORT: bool;
+    /// Whether IPv6 datagrams without a checksum are taken.
+    const TAKES_ZERO_CHECKSUM6: bool;
+
+    /// The header that `info` asks for.
+    fn encode(&self, info: &TunnelInfo) -> Header;
+
+    /// Notes in `info` what the header says, and returns where the frame inside starts.
+    fn decode(&self, datagram: &[u8], info: &mut TunnelInfo) -> Result<usize, Refusal>;
+}
+
+/// A tunnel port over UDP.
+pub struct UdpPort<C> {
+    codec: C,
+    port: u16,
+    ports: Ports,
+    routes: Routes,
+    // One thread at a time receives, and one per queue sends, so these are never waited for; they keep a caller that breaks
+    // that rule from doing harm.
+    rx: Mutex<Inbox>,
+    tx: Vec<Mutex<Outbox>>,
+    rx_fd: RawFd,
+    device: Device,
+    last: Mutex<PortInfo>,
+    _claim: Claim,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the locks guard is never left half-made by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn errno(error: portway_netwatch::Error) -> Errno {
+    Errno(error.errno())
+}
+
+impl<C: Codec> UdpPort<C> {
+    /// A port that listens at UDP `port`, with a device of this MTU. `claim` takes the port for the namespace, before anything is
+    /// made.
+    pub fn create(
+        params: &CreateParams<'_>,
+        codec: C,
+        port: u16,
+        mtu: u32,
+        claim: impl FnOnce(NetnsId) -> Result<Claim, Errno> + Send,
+    ) -> Result<Self, Errno> {
+        let (name, queues) = (params.name, params.tx_queues.max(1));
+        let make = || -> Result<_, Errno> {
+            let claim = claim(Netns::current_id().map_err(errno)?)?;
+            let inbox = Inbox::open(port, C::TAKES_ZERO_CHECKSUM6)?;
+            let mut ports = Ports::default();
+            let outboxes = (0..queues).map(|_| Outbox::open(&mut ports)).collect::<Result<Vec<_>, _>>()?;
+            Ok((claim, inbox, ports, outboxes, Routes::open()?, Device::create(name, mtu)?))
+        };
+        let (claim, inbox, ports, outboxes, routes, device) = match params.netns {
+            None => make()?,
+            Some(namespace) => Netns::from_borrowed(namespace).map_err(errno)?.run(make).map_err(errno)??,
+        };
+        let info = device.info().ok_or(Errno(libc::ENODEV))?;
+        Ok(Self {
+            codec,
+            port,
+            ports,
+            routes,
+            rx_fd: inbox.event_source(),
+            rx: Mutex::new(inbox),
+            tx: outboxes.into_iter().map(Mutex::new).collect(),
+            device,
+            last: Mutex::new(info),
+            _claim: claim,
+        })
+    }
+
+    /// The UDP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The tunnel's header.
+    pub fn codec(&self) -> &C {
+        &self.codec
+    }
+
+    /// As `PortType::info`.
+    pub fn info(&self) -> PortInfo {
+        let mut last = lock(&self.last);
+        match self.device.info() {
+            Some(info) => *last = info,
+            None => last.link_up = 0,
+        }
+        PortInfo { flags: info_flags::NO_MTU, rx_queues: 1, ..*last }
+    }
+
+    /// As `PortType::rx_fd`.
+    pub fn rx_fd(&self) -> RawFd {
+        self.rx_fd
+    }
+
+    /// As `PortType::rx`.
+    pub fn rx(&self, pool: &mut PoolRef<'_>, batch: &mut Batch) {
+        unpack::receive(self, &mut lock(&self.rx), pool, batch);
+    }
+
+    /// As `PortType::tx`.
+    pub fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+        let mut outbox = lock(&self.tx[queue % self.tx.len()]);
+        let mut start = 0;
+        while start < batch.len() {
+            start += self.send_train(&mut outbox, &batch[start..], report);
+        }
+        pool.give_all(batch);
+    }
+
+    /// As `PortType::egress_tunnel`.
+    pub fn egress_tunnel(&self, packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
+        let family = family(info);
+        let port = self.destination_port(info);
+        if info.src == [0; 16] {
+            info.src = self.routes.source(family, &info.dst, port)?;
+        } else {
+            self.routes.source(family, &info.dst, port)?;
+        }
+        info.tp_src = self.ports.of(family, slot(packet));
+        info.tp_dst = port;
+        Ok(())
+    }
+
+    fn destination_port(&self, info: &TunnelInfo) -> u16 {
+        if C::ANY_DESTINATION_PORT && info.tp_dst != 0 { info.tp_dst } else { self.port }
+    }
+
+    /// Sends the first of `packets` and those behind it that may go with it; returns how many have been dealt with.
+    fn send_train(&self, outbox: &mut Outbox, packets: &[Packet], report: &mut TxReport) -> usize {
+        let first = &packets[0];
+        let mut info = TunnelInfo::default();
+        if !host::egress_tunnel(first, &mut info) {
+            report.dropped += 1;
+            report.no_tunnel += 1;
+            return 1;
+        }
+        if inner::depth(first.frame(), self.port) == inner::DEPTH_MAX {
+            report.errors += 1;
+            return 1;
+        }
+        let outer = self.outer(&info, first);
+        let header = self.codec.encode(&info);
+        let mut headers = [header; TRAIN_MAX];
+        let n = 1 + self.followers(&info, &outer, &header, packets);
+        headers[1..n].fill(header);
+        if n > 1 && outbox.send(&outer, &headers[..n], &packets[..n]).is_ok() {
+            report.sent += n as u32;
+            report.sent_bytes += packets[..n].iter().map(|packet| packet.len() as u64).sum::<u64>();
+            return n;
+        }
+        for packet in &packets[..n] {
+            let packet = std::slice::from_ref(packet);
+            count(outbox.send(&outer, &headers[..1], packet), &packet[0], report);
+        }
+        n
+    }
+
+    /// How many packets behind the first may go in one train with it.
+    fn followers(&self, info: &TunnelInfo, outer: &Outer, header: &Header, packets: &[Packet]) -> usize {
+        let len = header.bytes().len() + packets[0].len();
+        let (mut n, mut previous) = (0, packets[0].len());
+        for packet in &packets[1..packets.len().min(TRAIN_MAX).min(BATCH_MAX)] {
+            let mut other = TunnelInfo::default();
+            let fits = packet.len() <= previous
+                && previous == packets[0].len()
+                && (n + 2) * len <= TRAIN_BYTES
+                && slot(packet) == outer.slot
+                && packet.mark() == outer.mark
+                && host::egress_tunnel(packet, &mut other)
+                && other == *info
+                && ecn::encapsulate(info.tos, packet.frame()) == outer.tos
+                && inner::depth(packet.frame(), self.port) < inner::DEPTH_MAX;
+            if !fits {
+                break;
+            }
+            (n, previous) = (n + 1, packet.len());
+        }
+        n
+    }
+
+    fn outer(&self, info: &TunnelInfo, packet: &Packet) -> Outer {
+        let family = family(info);
+        Outer {
+            family,
+            to: Address::new(family, &info.dst, self.destination_port(info), info.label),
+            from: info.src,
+            tos: ecn::encapsulate(info.tos, packet.frame()),
+            ttl: info.ttl,
+            dont_fragment: info.flags & tunnel_flags::DONT_FRAGMENT != 0,
+            checksum: info.flags & tunnel_flags::CSUM != 0,
+            mark: packet.mark(),
+            slot: slot(packet),
+        }
+    }
+}
+
+fn family(info: &TunnelInfo) -> Family {
+    if info.ip_version == 6 { Family::V6 } else { Family::V4 }
+}
+
+fn slot(packet: &Packet) -> usize {
+    inner::flow_hash(packet.frame()) as usize % SLOTS
+}
+
+/// Counts what became of one packet.
+fn count(result: Result<(), Errno>, packet: &Packet, report: &mut TxReport) {
+    match result {
+        Ok(()) => {
+            report.sent += 1;
+            report.sent_bytes += packet.len() as u64;
+        }
+        Err(Errno(libc::EAGAIN | libc::ENOBUFS)) => report.dropped += 1,
+        Err(Errno(libc::EMSGSIZE)) => {
+            report.dropped += 1;
+            report.over_mtu += 1;
+        }
+        Err(Errno(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EADDRNOTAVAIL | libc::EINVAL)) => {
+            report.errors += 1;
+            report.no_route += 1;
+        }
+        Err(_) => report.errors += 1,
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The port's options as clients give them: OVS_TUNNEL_ATTR_* (linux/openvswitch.h).
+
+use portway_vport::ops::Errno;
+use portway_vport::options::{self, as_u16};
+
+/// OVS_TUNNEL_ATTR_DST_PORT: u16, host order.
+pub(crate) const DST_PORT: u16 = 1;
+/// OVS_TUNNEL_ATTR_EXTENSION: a nest of OVS_VXLAN_EXT_*.
+pub(crate) const EXTENSION: u16 = 2;
+/// OVS_VXLAN_EXT_GBP: a flag.
+const GBP: u16 = 1;
+
+/// The port that the kernel takes for 0 (older than IANA's assignment).
+const DEFAULT_PORT: u16 = 8472;
+
+/// What a port is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) port: u16,
+    pub(crate) gbp: bool,
+}
+
+impl Options {
+    /// EINVAL: none, no port among them, or damaged ones.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Errno> {
+        // Of a repeated option the first counts, as in the kernel.
+        let find = |wanted| {
+            options::iter(bytes)
+                .filter_map(Result::ok)
+                .find(|(attr, _)| *attr == wanted)
+                .map(|(_, value)| value)
+        };
+        let port = as_u16(find(DST_PORT).and_then(|value| value.get(..2)).ok_or(Errno::EINVAL)?)?;
+        let gbp = find(EXTENSION).map_or(Ok(false), read_extension)?;
+        Ok(Self { port: if port == 0 { DEFAULT_PORT } else { port }, gbp })
+    }
+
+    /// As attributes.
+    pub(crate) fn write(self, out: &mut Vec<u8>) -> Result<(), Errno> {
+        options::push(out, DST_PORT, &self.port.to_ne_bytes())?;
+        if self.gbp {
+            let mut nest = Vec::new();
+            options::push(&mut nest, GBP, &[])?;
+            options::push(out, EXTENSION, &nest)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the nest has the group policy extension. EINVAL: it is empty, or holds what is not known.
+fn read_extension(nest: &[u8]) -> Result<bool, Errno> {
+    if nest.len() < 4 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(options::iter(nest).filter_map(Result::ok).any(|(attr, _)| attr == GBP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_come_back() {
+        for options in [Options { port: 4789, gbp: false }, Options { port: 1, gbp: true }] {
+            let mut bytes = Vec::new();
+            options.write(&mut bytes).unwrap();
+            assert_eq!(Options::read(&bytes), Ok(options));
+        }
+        let mut zero = Vec::new();
+        options::push(&mut zero, DST_PORT, &0u16.to_ne_bytes()).unwrap();
+        assert_eq!(Options::read(&zero), Ok(Options { port: 8472, gbp: false }));
+        options::push(&mut zero, EXTENSION, &[]).unwrap();
+        assert_eq!(Options::read(&zero), Err(Errno::EINVAL));
+        assert_eq!(Options::read(&[]), Err(Errno::EINVAL));
+    }
+}
