@@ -16,6 +16,9 @@ pub const TYPE_DUMMY: u32 = TYPE_PRIVATE + 99;
 /// The attribute that carries a wire's number.
 const OPTION_WIRE: u16 = 1;
 
+/// Interface indexes of datapaths' own ports are above this: no device has one.
+const FIRST_IFINDEX: u32 = 0x4000_0000;
+
 /// Wires that have not been attached yet, by number: how a test's wire finds its way through the C ABI.
 static WIRES: Mutex<Option<HashMap<u64, Arc<Wire>>>> = Mutex::new(None);
 static NEXT_WIRE: AtomicU64 = AtomicU64::new(1);
@@ -119,7 +122,10 @@ impl PortType for DummyPort {
 
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         if params.options.is_empty() {
-            return Ok(Self(Wire::new()));
+            // A datapath's own port: its clients name it by an interface index.
+            let wire = Wire::new();
+            wire.set_ifindex(FIRST_IFINDEX + wire.number as u32);
+            return Ok(Self(wire));
         }
         wire_of(params.options).map(Self).ok_or(Errno(22))
     }

@@ -57,4 +57,6 @@ pub struct Extension {
     pub ct_orig_tp_dst: u16,
     /// Bytes that the next output keeps of the packet (trunc action); 0: all.
     pub truncate_to: u32,
+    /// Netlink port id to which everything about this packet goes (OVS_PACKET_ATTR_UPCALL_PID); 0: as the datapath says.
+    pub upcall_pid: u32,
 }

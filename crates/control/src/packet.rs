@@ -29,6 +29,9 @@ fn packet(frame: &[u8], metadata: &FlowKey, request: &ExecuteRequest<'_>) -> Res
     packet.set_mru(request.mru.unwrap_or(0));
     packet.set_rx_hash(request.hash.map_or(0, |hash| hash as u32));
     store_extension(&mut packet, metadata);
+    if request.upcall_pid != 0 {
+        packet.extension_mut().upcall_pid = request.upcall_pid;
+    }
     Ok(packet)
 }
 

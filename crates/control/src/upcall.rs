@@ -5,7 +5,7 @@ use portway_datapath::{Reason, Upcall};
 use portway_flow::FlowKey;
 use portway_messages::actions::put_actions;
 use portway_messages::family::PACKET;
-use portway_messages::key::put_key;
+use portway_messages::key::{put_key, put_tunnel_info};
 use portway_netlink::{AttrBuilder, Datagram, Error, Header};
 use portway_uapi::openvswitch::*;
 
@@ -35,6 +35,11 @@ impl Server {
 
 /// The port id of the client that an upcall is for; 0: nobody.
 fn receiver(upcall: &Upcall) -> u32 {
+    if let Some(pid) = upcall.packet.extension().map(|extension| extension.upcall_pid).filter(|&pid| pid != 0)
+    {
+        // Whoever sent the packet said so.
+        return pid;
+    }
     let options = upcall.datapath.options();
     if options.user_features & OVS_DP_F_DISPATCH_UPCALL_PER_CPU != 0 {
         // A flow's packets go to one client, whichever worker has them, so they stay in order.
@@ -68,9 +73,12 @@ fn encode(upcall: &Upcall) -> Result<Vec<u8>, Error> {
 
 fn attributes(upcall: &Upcall, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
     put_key(b, OVS_PACKET_ATTR_KEY, &upcall.key)?;
-    if let Reason::Action { userspace, actions } = &upcall.reason {
+    if let Reason::Action { userspace, actions, egress_tunnel } = &upcall.reason {
         if let Some(userdata) = &userspace.userdata {
             b.put(OVS_PACKET_ATTR_USERDATA, userdata)?;
+        }
+        if let Some(tunnel) = egress_tunnel {
+            put_tunnel_info(b, OVS_PACKET_ATTR_EGRESS_TUN_KEY, tunnel)?;
         }
         if let Some(actions) = actions {
             put_actions(b, OVS_PACKET_ATTR_ACTIONS, actions)?;

@@ -350,7 +350,12 @@ impl Io {
             Err(reason) => return self.drop_packet(packet, reason),
         };
         let actions: Option<Arc<[Action]>> = userspace.actions.then(|| program.actions().into());
-        let reason = || Reason::Action { userspace: Arc::clone(&userspace), actions: actions.clone() };
+        let reason = || Reason::Action {
+            userspace: Arc::clone(&userspace),
+            actions: actions.clone(),
+            // No port type encapsulates yet, so none has a key to tell.
+            egress_tunnel: None,
+        };
         self.upcall(site, packet, key, &reason, cut_len);
     }
 

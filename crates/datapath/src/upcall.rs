@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use portway_buf::Packet;
+use portway_buf::{Packet, TunnelKey};
 use portway_flow::{Action, FlowKey, Userspace};
 use portway_vport::PortCounter;
 
@@ -23,6 +23,8 @@ pub enum Reason {
         userspace: Arc<Userspace>,
         /// The flow's actions, if the userspace action asks for them.
         actions: Option<Arc<[Action]>>,
+        /// The tunnel key with which a port would send the packet, if the action asks for it and there is one.
+        egress_tunnel: Option<Arc<TunnelKey>>,
     },
     /// A psample action said so: a copy for whoever listens to the group.
     Sample {

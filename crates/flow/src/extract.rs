@@ -18,7 +18,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-use portway_buf::{DropReason, Packet, PacketKind};
+use portway_buf::{DropReason, Packet, PacketKind, TunnelKey};
 use zerocopy::FromZeros;
 use zerocopy::network_endian::{U16, U32, U64};
 
@@ -118,9 +118,13 @@ fn metadata(packet: &Packet, key: &mut FlowKey) {
     key.ct_orig_dst = extension.ct_orig_dst;
     key.ct_orig_tp_src = U16::new(extension.ct_orig_tp_src);
     key.ct_orig_tp_dst = U16::new(extension.ct_orig_tp_dst);
-    let Some(tunnel) = extension.tunnel.as_deref() else {
-        return;
-    };
+    if let Some(tunnel) = extension.tunnel.as_deref() {
+        put_tunnel(tunnel, key);
+    }
+}
+
+/// Puts a tunnel's metadata into a key that has none.
+pub fn put_tunnel(tunnel: &TunnelKey, key: &mut FlowKey) {
     key.tun_proto = if tunnel.ipv6 { 6 } else { 4 };
     key.tun_id = U64::new(tunnel.id);
     key.tun_src = tunnel.src;

@@ -22,7 +22,7 @@ pub use action::{
 };
 pub use cache::{Cached, KeyCache, Place, WindowCache, WindowKey};
 pub use classifier::{Classified, Classifier, ClassifierError};
-pub use extract::{extract, extract_into};
+pub use extract::{extract, extract_into, put_tunnel};
 pub use key::{FlowKey, Frag, KEY_WORDS, MacAddr, mac_proto, tunnel_flags};
 pub use lens::{Depth, Head, Lens, Shape, WINDOW, Window};
 pub use mask::{FlowMask, hash_words};

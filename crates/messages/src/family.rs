@@ -170,6 +170,18 @@ pub(crate) const PACKET_RULES: [Rule; 12] = {
     rules
 };
 
+/// What EXECUTE is read by: `nlctrl` describes the family as Linux 6.1 does, which does not have the last one.
+pub(crate) const EXECUTE_RULES: [Rule; 13] = {
+    let mut rules = [Rule::UNSPEC; 13];
+    let mut kind = 0;
+    while kind < PACKET_RULES.len() {
+        rules[kind] = PACKET_RULES[kind];
+        kind += 1;
+    }
+    rules[OVS_PACKET_ATTR_UPCALL_PID as usize] = Rule::U32;
+    rules
+};
+
 pub(crate) const METER_RULES: [Rule; 10] = {
     let mut rules = [Rule::UNSPEC; 10];
     rules[OVS_METER_ATTR_ID as usize] = Rule::U32;

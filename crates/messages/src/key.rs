@@ -19,6 +19,7 @@ mod tests;
 pub use decode::{Match, decode_key, decode_match, decode_metadata};
 pub use encode::{encode_key, encode_mask, put_key, put_mask};
 pub use error::KeyError;
+pub use tunnel::put_tunnel_info;
 
 pub(crate) use attrs::structure_len;
 pub(crate) use decode::read_structure;

@@ -4,7 +4,7 @@
 use portway_netlink::{Attr, ExtAck, GenlMessage, Rejected};
 use portway_uapi::openvswitch::*;
 
-use crate::family::PACKET_RULES;
+use crate::family::EXECUTE_RULES;
 use crate::parse::{dp_ifindex, parse};
 
 /// OVS_PACKET_CMD_EXECUTE.
@@ -24,6 +24,8 @@ pub struct ExecuteRequest<'a> {
     pub mru: Option<u16>,
     /// HASH.
     pub hash: Option<u64>,
+    /// UPCALL_PID: who is told of everything that the packet leads to; 0: as the datapath says.
+    pub upcall_pid: u32,
     /// What the kernel warns of.
     pub warning: Option<ExtAck>,
 }
@@ -31,7 +33,7 @@ pub struct ExecuteRequest<'a> {
 impl<'a> ExecuteRequest<'a> {
     /// Reads a request.
     pub fn decode(message: &GenlMessage<'a>) -> Result<Self, Rejected> {
-        let attrs = parse(&PACKET_RULES, message.attrs())?;
+        let attrs = parse(&EXECUTE_RULES, message.attrs())?;
         Ok(Self {
             dp_ifindex: dp_ifindex(message),
             packet: attrs.bytes(OVS_PACKET_ATTR_PACKET),
@@ -40,6 +42,7 @@ impl<'a> ExecuteRequest<'a> {
             probe: attrs.has(OVS_PACKET_ATTR_PROBE),
             mru: attrs.get(OVS_PACKET_ATTR_MRU).and_then(|attr| attr.u16().ok()),
             hash: attrs.get(OVS_PACKET_ATTR_HASH).and_then(|attr| attr.u64().ok()),
+            upcall_pid: attrs.u32(OVS_PACKET_ATTR_UPCALL_PID).unwrap_or(0),
             warning: attrs.warning(),
         })
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! OVS_KEY_ATTR_TUNNEL: a nest, in keys, in masks and in `set(tunnel)` actions.
 
+use portway_buf::TunnelKey;
 use portway_flow::{FlowKey, tunnel_flags};
 use portway_netlink::{Attr, AttrBuilder, Attrs, Error};
 use portway_uapi::openvswitch as ovs;
@@ -29,6 +30,16 @@ pub(crate) fn put_tunnel(
     opts_len: u8,
 ) -> Result<(), Error> {
     out.nest_unmarked(ovs::OVS_KEY_ATTR_TUNNEL, |out| put_fields(out, key, proto, opts_len))
+}
+
+/// Writes a tunnel's metadata as a nest of this kind.
+///
+/// # Errors
+/// No room.
+pub fn put_tunnel_info(out: &mut AttrBuilder<'_>, kind: u16, tunnel: &TunnelKey) -> Result<(), Error> {
+    let mut key = FlowKey::default();
+    portway_flow::put_tunnel(tunnel, &mut key);
+    out.nest_unmarked(kind, |out| put_fields(out, &key, key.tun_proto, key.tun_opts_len))
 }
 
 fn put_fields(out: &mut AttrBuilder<'_>, key: &FlowKey, proto: u8, opts_len: u8) -> Result<(), Error> {
