@@ -53,6 +53,8 @@ fn rank(order: &[String], packages: &[Package<'_>], package: &Package<'_>) -> Op
         Some("modules") => Some(last),
         Some("bin" | "preload") => Some(last + 1 + used_programs(packages, package)),
         Some("testkit") => Some(last + 10),
+        // A shell around what is tested elsewhere.
+        Some("fuzz") => Some(last + 30),
         Some(_) | None => Some(last + 20),
     }
 }
