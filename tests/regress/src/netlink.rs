@@ -125,9 +125,9 @@ impl World {
     }
 
     fn deliver_upcalls(&mut self) {
-        let mut upcalls = Vec::new();
+        let (mut upcalls, now_ns) = (Vec::new(), self.now_ns);
         while self.server.switch().upcalls().pop_round(64, &mut upcalls) {}
-        upcalls.drain(..).for_each(|(_, upcall)| self.server.deliver_upcall(upcall));
+        upcalls.drain(..).for_each(|(_, upcall)| self.server.deliver_upcall(upcall, now_ns));
     }
 }
 
