@@ -37,6 +37,7 @@ pub struct Wire {
     ifindex: AtomicU32,
     offload: AtomicBool,
     down: AtomicBool,
+    too_long: AtomicU32,
 }
 
 impl Wire {
@@ -50,6 +51,7 @@ impl Wire {
             ifindex: AtomicU32::new(0),
             offload: AtomicBool::new(true),
             down: AtomicBool::new(false),
+            too_long: AtomicU32::new(0),
         });
         lock(&WIRES).get_or_insert_default().insert(wire.number, Arc::clone(&wire));
         wire
@@ -73,6 +75,11 @@ impl Wire {
     /// Puts a packet with its offloads and metadata on the wire.
     pub fn send_packet(&self, packet: Packet) {
         lock(&self.to_switch).push_back(packet);
+    }
+
+    /// Puts a frame on the wire that is longer than the switch carries.
+    pub fn send_too_long(&self) {
+        self.too_long.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes what the switch has sent, in order.
@@ -155,7 +162,11 @@ impl PortType for DummyPort {
                 batch.push(packet);
             }
         }
-        Ok(())
+        let less = |count: u32| count.checked_sub(1);
+        match self.0.too_long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Err(Errno(90)),
+            Err(_) => Ok(()),
+        }
     }
 
     fn tx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {

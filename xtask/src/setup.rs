@@ -72,6 +72,7 @@ const NEEDS: &[Need] = &[
     Need { package: "ethtool", probe: Probe::Program("ethtool"), purposes: ALL },
     Need { package: "tcpdump", probe: Probe::Program("tcpdump"), purposes: &[Purpose::Test] },
     Need { package: "gcc", probe: Probe::Program("cc"), purposes: &[Purpose::Test] },
+    Need { package: "g++", probe: Probe::Program("c++"), purposes: &[Purpose::Test] },
     Need {
         package: "openvswitch-switch",
         probe: Probe::File("/usr/lib/openvswitch-switch/ovs-vswitchd"),

@@ -280,6 +280,8 @@ impl<'h> Loop<'h> {
                 source.errors = 0;
                 received
             }
+            // That frame is lost and counted; the port is well, and there may be more.
+            Err(portway_vport::Errno::EMSGSIZE) => 1,
             Err(errno) => {
                 self.punish(place, errno);
                 0

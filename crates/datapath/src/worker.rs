@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use portway_actions::Program;
-use portway_buf::{Batch, Packet};
+use portway_buf::{Batch, DropReason, Packet};
 use portway_sync::{Guard, Reader};
 use portway_vport::{Errno, Vport};
 
@@ -75,6 +75,10 @@ impl Lane {
             let lens = entry.datapath.lenses.of(entry.port.port_no(), guard);
             let site = Site { datapath: &entry.datapath, lens, guard, now_ns };
             process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        }
+        if received == Err(Errno::EMSGSIZE) {
+            self.io.drops.add(DropReason::FrameTooLong, 1);
+            entry.datapath.publish_drops(worker, &mut self.io.drops);
         }
         received
     }

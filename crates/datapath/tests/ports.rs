@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use portway_buf::DropReason;
 use portway_datapath::{DatapathRequest, Error, Event, Limits, Netns, PortRequest, SwitchConfig};
 use portway_flow::Action;
 use portway_testkit::{Bench, Frame, TYPE_DUMMY};
@@ -152,6 +153,18 @@ fn a_failing_port_is_counted_and_the_others_go_on() {
     w1.send(Frame::between(1, 2).bytes());
     bench.run();
     assert_eq!(w2.received().len(), 1);
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_named_and_counted() {
+    let mut bench = Bench::new();
+    let (p1, w1) = bench.port("p1");
+    (0..3).for_each(|_| w1.send_too_long());
+    for _ in 0..5 {
+        bench.run();
+    }
+    assert_eq!(p1.stats().rx_errors, 3);
+    assert_eq!(bench.datapath.drops().get(DropReason::FrameTooLong), 3);
 }
 
 /// Ports come and go while two workers forward without pause: nothing is forwarded wrongly, and the counters add up.

@@ -404,11 +404,15 @@ struct portway_port_module {
 };
 
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */
-#define PORTWAY_MODULE(type) \
-	__attribute__((visibility("default"))) const struct portway_port_module portway_vport_type_##type
-
 #ifdef __cplusplus
 }
+/* Declared first: a constant has internal linkage otherwise. */
+#define PORTWAY_MODULE(type) \
+	extern "C" __attribute__((visibility("default"))) const struct portway_port_module portway_vport_type_##type; \
+	const struct portway_port_module portway_vport_type_##type
+#else
+#define PORTWAY_MODULE(type) \
+	__attribute__((visibility("default"))) const struct portway_port_module portway_vport_type_##type
 #endif
 
 #endif /* PORTWAY_VPORT_H */

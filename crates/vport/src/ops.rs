@@ -84,7 +84,8 @@ pub trait PortType: Sized + Send + Sync + 'static {
     }
 
     /// Appends received packets to `batch` (up to its capacity), taking buffers from `pool`. Never blocks. One thread
-    /// at a time for each queue. An error is counted; `ENETDOWN` says that the device is down or gone. Packets that came
+    /// at a time for each queue. An error is counted; `ENETDOWN` says that the device is down or gone, `EMSGSIZE` that one
+    /// frame was longer than a packet buffer. Packets that came
     /// before the error are delivered, and the error is then expected again from the next call.
     fn rx(&self, _queue: usize, _pool: &mut PoolRef<'_>, _batch: &mut Batch) -> Result<(), Errno> {
         Ok(())

@@ -33,11 +33,15 @@ extern \"C\" {
 
 const END: &str = "
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */
-#define PORTWAY_MODULE(type) \\
-\t__attribute__((visibility(\"default\"))) const struct portway_port_module portway_vport_type_##type
-
 #ifdef __cplusplus
 }
+/* Declared first: a constant has internal linkage otherwise. */
+#define PORTWAY_MODULE(type) \\
+\textern \"C\" __attribute__((visibility(\"default\"))) const struct portway_port_module portway_vport_type_##type; \\
+\tconst struct portway_port_module portway_vport_type_##type
+#else
+#define PORTWAY_MODULE(type) \\
+\t__attribute__((visibility(\"default\"))) const struct portway_port_module portway_vport_type_##type
 #endif
 
 #endif /* PORTWAY_VPORT_H */
