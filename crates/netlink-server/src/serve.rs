@@ -175,6 +175,8 @@ impl NetlinkServer {
                 let (number, is_control) = (token / 2, token % 2 == 1);
                 if flags.contains(epoll::EventFlags::OUT) {
                     self.set_blocked(number, false);
+                    // What waited for room is nobody else's to send.
+                    self.flush(number);
                 }
                 if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
                     if is_control { self.command(number) } else { self.data(number) }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Clients over real sockets: good ones, silent ones, ones that send nonsense or vanish. No root needed.
+//! Clients over real sockets: good ones, silent ones, deaf ones, ones that send nonsense or vanish. No root needed.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use portway_datapath::{Switch, SwitchConfig};
 use portway_netlink_server::NetlinkServer;
 use portway_netlink_socket::{Command, NetlinkSocket};
 use portway_vport::Registry;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+};
 
 const GENERIC: u32 = 16;
 
@@ -68,4 +71,64 @@ fn clients_of_all_kinds() {
     handle.stop();
     thread.join().unwrap().unwrap();
     assert!(!path.exists(), "the socket goes with the server");
+}
+
+/// File descriptors of this process.
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn silent(path: &Path) -> OwnedFd {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    socket
+}
+
+#[test]
+fn silent_and_deaf_clients_harm_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("netlink.sock");
+    let switch = Switch::new(SwitchConfig::default(), Registry::new());
+    let limits = Limits { queue_bytes: 64 << 10, ..Limits::default() };
+    let mut server = NetlinkServer::bind(&path, switch, limits).unwrap();
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.run());
+    let good = open(&path, 0).unwrap();
+    let before = open_files();
+
+    // They connect and say nothing; half a hello; a hello without its file descriptors; one twice as long.
+    let quiet: Vec<OwnedFd> = (0..300).map(|_| silent(&path)).collect();
+    for (socket, len) in quiet.iter().zip([1, 8, 15, 16, 32, 4096]) {
+        send(socket, &vec![0x50; len], SendFlags::NOSIGNAL).unwrap();
+    }
+    // It asks and asks, and never reads: what is too much is lost, and told once.
+    let deaf = open(&path, 0).unwrap();
+    for _ in 0..30_000 {
+        deaf.send(&get_family()).unwrap();
+    }
+    good.send(&get_family()).unwrap();
+    assert!(good.receive(0).unwrap().is_some() && good.receive(0).unwrap().is_some());
+    let mut received = 0_usize;
+    let told = loop {
+        match deaf.receive(1000) {
+            Ok(Some(datagram)) => received += datagram.len(),
+            other => break other,
+        }
+    };
+    assert!(matches!(told, Err(portway_netlink_socket::Error::Overrun)), "{told:?}");
+    assert!(received < 8 << 20, "{received} bytes waited for it");
+    assert!(deaf.receive(0).unwrap().is_none(), "told once");
+    // From then on it is served as everybody.
+    deaf.send(&get_family()).unwrap();
+    assert!(deaf.receive(0).unwrap().is_some());
+
+    drop((quiet, deaf));
+    // What they had is given back: the server's ends are closed.
+    let start = std::time::Instant::now();
+    while open_files() > before {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "{} files are open", open_files());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    handle.stop();
+    thread.join().unwrap().unwrap();
 }
