@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The thread that follows what others do: to devices, and through netlink to the switch. Asleep until something happens.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, never, select, tick};
+use crossbeam_channel::{Receiver, at, never, select};
 use portway_datapath::Event as SwitchEvent;
 use portway_netwatch::Event;
 
@@ -14,8 +14,9 @@ const RHYTHM: Duration = Duration::from_millis(500);
 
 /// Carries out events until nobody sends any.
 pub(crate) fn run(control: &Control, devices: &Receiver<Event>, switch: &Receiver<SwitchEvent>) {
+    let mut next_look = Instant::now();
     loop {
-        let timer = if control.waits_for_namespaces() { tick(RHYTHM) } else { never() };
+        let timer = if control.waits_for_namespaces() { at(next_look) } else { never() };
         select! {
             recv(devices) -> event => match event {
                 Ok(event) => control.device_event(&event),
@@ -25,7 +26,10 @@ pub(crate) fn run(control: &Control, devices: &Receiver<Event>, switch: &Receive
                 Ok(event) => control.switch_event(&event),
                 Err(_) => return,
             },
-            recv(timer) -> _ => control.retry(&|(netns, _)| netns.is_some()),
+            recv(timer) -> _ => {
+                control.retry(&|(netns, _)| netns.is_some());
+                next_look = Instant::now() + RHYTHM;
+            }
         }
     }
 }

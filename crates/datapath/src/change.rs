@@ -109,6 +109,9 @@ enum Attempt {
     TypeUnknown,
 }
 
+/// What a port type made, and what it says of itself.
+type Made = (PortHandle, portway_vport::abi::PortInfo);
+
 impl Switch {
     /// Makes a datapath with its port 0.
     ///
@@ -249,6 +252,33 @@ impl Switch {
         // The caller has the port still: there is nothing to wait for.
         self.finish_port_removal(&datapath, Arc::clone(port), Duration::ZERO);
         true
+    }
+
+    /// Makes a datapath's port 0 anew, with the name and the address that it had: for when somebody deleted its device. Flows, other ports
+    /// and the datapath's counters stay.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDatapath`], or what the port type says; then everything is as it was.
+    pub fn local_port_renew(&self, datapath: &Arc<Datapath>) -> Result<(), Error> {
+        let (old, new) = {
+            let mut writer = self.lock();
+            if !datapath.is_alive() {
+                return Err(gone(datapath));
+            }
+            let old = datapath.port(0).ok_or_else(|| no_such_port(datapath, 0))?;
+            let request = PortRequest {
+                mac: old.info().mac,
+                upcall_pids: old.upcall_pids().to_vec(),
+                ..PortRequest::new(old.name(), old.port_type())
+            };
+            let kind = self.registry.try_get(request.port_type)?;
+            let made = self.create(kind, &request, datapath.netns(), true)?;
+            self.unpublish_port(datapath, &old);
+            (old, self.publish_port(&mut writer, datapath, &request, 0, made)?)
+        };
+        self.release_ports(datapath, vec![old], HOLDERS_MAX, drop);
+        self.tell_changed(Some(Arc::clone(datapath)), &new);
+        Ok(())
     }
 
     /// Follows a device's new name.
@@ -421,7 +451,20 @@ impl Switch {
             Err(error) => return Err(error.into()),
         };
         let port_no = port_no.unwrap_or(0);
-        let (handle, info) = self.create(kind, request, netns, port_no == 0)?;
+        let made = self.create(kind, request, netns, port_no == 0)?;
+        self.publish_port(writer, datapath, request, port_no, made).map(Attempt::Added)
+    }
+
+    /// Lets everything that looks for ports find a new one, under the writer lock.
+    fn publish_port(
+        &self,
+        writer: &mut Writer,
+        datapath: &Arc<Datapath>,
+        request: &PortRequest,
+        port_no: u32,
+        (handle, info): Made,
+    ) -> Result<Arc<Vport>, Error> {
+        let netns = request.netns.as_ref().unwrap_or(datapath.netns());
         let config = VportConfig {
             name: request.name,
             netns: netns.id(),
@@ -444,7 +487,7 @@ impl Switch {
             let entry = RxEntry { id, port: Arc::clone(&port), queue, datapath: Arc::clone(datapath) };
             self.update_entries(worker, |entries| entries.push(entry));
         }
-        Ok(Attempt::Added(port))
+        Ok(port)
     }
 
     fn create(
@@ -453,7 +496,7 @@ impl Switch {
         request: &PortRequest,
         netns: &Netns,
         is_local: bool,
-    ) -> Result<(PortHandle, portway_vport::abi::PortInfo), Error> {
+    ) -> Result<Made, Error> {
         let type_name = kind.kind().name().to_string();
         let params = CreateParams {
             name: request.name.as_c_str(),

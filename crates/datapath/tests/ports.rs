@@ -285,3 +285,27 @@ fn whoever_deletes_a_datapath_may_destroy_its_ports_in_his_own_way() {
     bench.switch.datapath_del_by(&bench.datapath, destroy).unwrap();
     assert_eq!(destroyed, 2);
 }
+
+#[test]
+fn a_local_port_is_made_anew_under_a_datapath_that_goes_on() {
+    let mut bench = Bench::new();
+    let (p1, w1) = bench.port("p1");
+    bench.port_flow(p1.port_no(), &[Action::Output(0)]);
+    w1.send(Frame::between(1, 2).bytes());
+    bench.run();
+    let old = bench.datapath.port(0).unwrap();
+    assert_eq!(old.stats().tx_packets, 1);
+    let gone = old.gone();
+    drop(old);
+    bench.switch.local_port_renew(&bench.datapath).unwrap();
+    assert!(gone.wait(std::time::Duration::ZERO));
+    w1.send(Frame::between(1, 2).bytes());
+    bench.run();
+    let new = bench.datapath.port(0).unwrap();
+    assert_eq!((new.name(), new.port_no(), new.stats().tx_packets), (name("bench0"), 0, 1));
+    assert_eq!((bench.datapath.stats().hit, bench.datapath.port_count()), (2, 2));
+    assert!(Arc::ptr_eq(&bench.switch.port_named(NetnsId::default(), &name("bench0")).unwrap(), &new));
+    drop(new);
+    bench.switch.datapath_del(&bench.datapath).unwrap();
+    assert!(matches!(bench.switch.local_port_renew(&bench.datapath), Err(Error::NoSuchDatapath(_))));
+}

@@ -66,11 +66,16 @@ impl Control {
         match owner {
             // It is the port's own, wherever it lives.
             Owner::Own if has_moved => {}
-            Owner::Own => tracing::error!(
-                bridge,
-                "somebody deleted the bridge's own device {name}; the bridge goes on without it. To have it again: \
-                 portway bridge del, then add or reload"
-            ),
+            Owner::Own => match self.switch.local_port_renew(&entry.datapath) {
+                Ok(()) => tracing::warn!(
+                    bridge,
+                    "somebody deleted the bridge's own device {name}; it was made anew, without its IP addresses"
+                ),
+                Err(error) => tracing::error!(
+                    bridge,
+                    "somebody deleted the bridge's own device {name}, and it cannot be made anew: {error}"
+                ),
+            },
             Owner::Other(port_no) => {
                 if let Some(port) =
                     entry.datapath.port(port_no).filter(|port| port.port_type() != TYPE_INTERNAL)

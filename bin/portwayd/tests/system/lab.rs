@@ -164,9 +164,14 @@ impl Lab {
         run(cc.args(["-I", &format!("{vport}/include"), &format!("{vport}/tests/c/loop.c")]));
     }
 
-    /// Whether a host reaches another.
+    /// Whether a host reaches another; patient with a slow machine.
     pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
-        self.hosts[from - 1].try_sh(&format!("ping -c 1 -W 1 -q 10.1.0.{to}"))
+        self.hosts[from - 1].try_sh(&format!("ping -c 2 -i 0.3 -W 15 -q 10.1.0.{to}"))
+    }
+
+    /// Whether a host does not reach another: a moment without an answer says so.
+    pub(crate) fn is_cut_off(&self, from: usize, to: usize) -> bool {
+        !self.hosts[from - 1].try_sh(&format!("ping -c 1 -W 1 -q 10.1.0.{to}"))
     }
 }
 
@@ -229,7 +234,7 @@ impl Daemon {
     /// Waits for the daemon's end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut status = None;
-        within(Duration::from_secs(10), "the daemon ends", || {
+        within(Duration::from_secs(30), "the daemon ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
@@ -251,7 +256,7 @@ impl Drop for Daemon {
 pub(crate) fn finish(command: &mut Command) -> (bool, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
-    within(Duration::from_secs(10), "the program ends", || child.try_wait().unwrap().is_some());
+    within(Duration::from_secs(30), "the program ends", || child.try_wait().unwrap().is_some());
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     (child.wait().unwrap().success(), text)

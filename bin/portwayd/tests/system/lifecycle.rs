@@ -67,15 +67,16 @@ fn reload_does_not_disturb_unchanged_ports() {
     let daemon = lab.start(&lab.config(2));
     assert!(lab.reaches(1, 2));
     let ping = std::thread::scope(|scope| {
-        let ping = scope.spawn(|| lab.hosts[0].sh("ping -c 200 -i 0.01 -W 2 -q 10.1.0.2"));
+        let ping = scope.spawn(|| lab.hosts[0].sh("ping -c 200 -i 0.01 -W 15 -q 10.1.0.2"));
         for round in 0..6 {
             let count = if round % 2 == 0 { 3 } else { 2 };
             lab.write_config(
                 &lab.config(count).replace("\"br0\"\n", &format!("\"br0\"\naging_s = {}\n", 100 + round)),
             );
             daemon.signal("HUP");
-            within(Duration::from_secs(5), "the reload", || daemon.ports().len() == count + 1);
-            assert_eq!(lab.reaches(1, 3), count == 3, "p3 follows the config");
+            within(Duration::from_secs(20), "the reload", || daemon.ports().len() == count + 1);
+            let follows = if count == 3 { lab.reaches(1, 3) } else { lab.is_cut_off(1, 3) };
+            assert!(follows, "p3 follows the config");
         }
         ping.join().unwrap()
     });
@@ -88,7 +89,7 @@ fn reload_does_not_disturb_unchanged_ports() {
     // A new VLAN moves a port without taking it away.
     lab.write_config(&(lab.config(2) + "access = 10\n"));
     daemon.done(&Request::Reload);
-    assert!(!lab.reaches(1, 2));
+    assert!(lab.is_cut_off(1, 2));
     lab.write_config(&lab.config(2));
     daemon.done(&Request::Reload);
     assert!(lab.reaches(1, 2));
@@ -104,7 +105,7 @@ fn a_reload_changes_the_daemons_own_settings_or_says_when() {
     // The lab's command line says how many workers, whatever the file says.
     assert_eq!(done.warnings, [""; 0]);
     daemon.ask(&Request::Show);
-    within(Duration::from_secs(10), "it logs more", || daemon.log().contains("DEBUG request"));
+    within(Duration::from_secs(20), "it logs more", || daemon.log().contains("DEBUG request"));
     lab.write_config(&("[daemon]\nlog = \"a=b=info\"\n".to_owned() + &lab.config(0)));
     let failure = daemon.refused(&Request::Reload);
     assert!(failure.message.contains("\"a=b=info\" is not a log filter"), "{}", failure.message);
@@ -158,14 +159,18 @@ fn ports_wait_for_their_devices() {
     assert_eq!(daemon.port("p2").state, PortState::Pending);
     assert!(daemon.port("p2").problem.unwrap().contains("there is no device \"p2\""));
     assert!(daemon.port("x1").problem.unwrap().contains("there is no network namespace \"pw-never\""));
-    for _ in 0..2 {
+    let limit = Duration::from_secs(20);
+    let mut fastest = limit;
+    for _ in 0..5 {
         lab.wire(2);
-        let limit = Duration::from_secs(1);
-        within(limit, "the port is attached", || daemon.port("p2").state == PortState::Attached);
-        within(Duration::from_secs(3), "it works", || lab.reaches(1, 2));
+        let took = within(limit, "the port is attached", || daemon.port("p2").state == PortState::Attached);
+        within(limit, "it works", || lab.reaches(1, 2));
         lab.switch.sh("ip link del p2");
-        within(limit, "its end is noticed", || daemon.port("p2").state == PortState::Pending);
+        let noticed = within(limit, "its end is noticed", || daemon.port("p2").state == PortState::Pending);
+        fastest = fastest.min(took.max(noticed));
     }
+    // A loaded machine may take longer now and then, a switch that looks for devices in a slow rhythm always does.
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
     assert!(lab.switch.has_device("br0"));
 }
 
@@ -209,4 +214,27 @@ fn the_check_says_what_is_wrong() {
     }
     let (succeeded, said) = finish(lab.command().args(["--check", "--log", "a=b=c"]));
     assert!(!succeeded && said.contains("remedy") | said.contains("is not a log filter"), "{said}");
+}
+
+#[test]
+fn a_bridges_own_device_is_made_anew() {
+    let lab = Lab::new(1);
+    let daemon = lab.start(&lab.config(1));
+    let address = |lab: &Lab| lab.switch.sh("cat /sys/class/net/br0/address");
+    let before = address(&lab);
+    for _ in 0..2 {
+        lab.switch.sh("ip addr add 10.1.0.100/24 dev br0");
+        assert!(lab.switch.try_sh("ping -c 3 -i 0.2 -W 5 -q 10.1.0.1"), "{}", daemon.log());
+        let flows = |daemon: &crate::lab::Daemon| {
+            let Reply::Bridges(bridges) = daemon.ask(&Request::BridgeList) else { panic!() };
+            bridges[0].macs
+        };
+        assert!(flows(&daemon) > 0);
+        lab.switch.sh("ip link del br0");
+        within(Duration::from_secs(20), "it is there again", || lab.switch.has_device("br0"));
+        within(Duration::from_secs(20), "it is up", || daemon.port("br0").link_up == Some(true));
+        assert!(flows(&daemon) > 0, "the bridge forgot what it had learned");
+        assert_eq!(address(&lab), before);
+    }
+    assert!(daemon.log().contains("it was made anew"));
 }

@@ -25,11 +25,11 @@ fn vlans_are_kept_apart_and_tagged_on_trunks() {
         daemon.done(&port_add(bridge, PortSpec { vlans, ..PortSpec::new(name) }));
     }
     daemon.done(&port_add("br0", PortSpec::new("p5")));
-    let seen = capture(&daemon, "t0", "arp or icmp", 8, || {
+    let seen = capture(&daemon, "t0", "arp or icmp", 12, || {
         assert!(lab.reaches(1, 3) && lab.reaches(2, 4), "{}", daemon.log());
     });
     for (from, to) in [(1, 2), (1, 4), (2, 3), (5, 1), (5, 2)] {
-        assert!(!lab.reaches(from, to), "{from} reaches {to}");
+        assert!(lab.is_cut_off(from, to), "{from} reaches {to}");
     }
     let line = |what: &str| {
         seen.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {seen}"))
@@ -96,7 +96,7 @@ fn ports_come_from_other_namespaces_with_the_same_names() {
     };
     assert_eq!(ports.len(), 1);
     daemon.done(&Request::PortDel { name: "port".to_owned(), netns: Some(spaces[0].0.clone()) });
-    assert!(!lab.reaches(1, 2) && lab.reaches(1, 3));
+    assert!(lab.is_cut_off(1, 2) && lab.reaches(1, 3));
     let failure = daemon.refused(&Request::PortDel { name: "port".to_owned(), netns: None });
     assert!(failure.remedy.unwrap().contains(&format!("--netns {}", spaces[1].0)));
 }
@@ -117,7 +117,7 @@ fn a_loop_ends() {
         stats[0].rx_packets
     };
     // The storm is cut within a tick or two, and then nothing goes round any more.
-    within(Duration::from_secs(15), "the storm ends", || {
+    within(Duration::from_secs(60), "the storm ends", || {
         let before = received();
         std::thread::sleep(Duration::from_millis(1500));
         received() - before < 100
@@ -140,9 +140,9 @@ fn flows_by_hand_go_before_the_bridge() {
         actions: actions.to_owned(),
     };
     daemon.done(&add("drop"));
-    assert!(!lab.reaches(1, 2), "ICMP from p1 is dropped");
+    assert!(lab.is_cut_off(1, 2), "ICMP from p1 is dropped");
     assert!(
-        lab.hosts[0].try_sh("arping -c 1 -w 2 -I e0 10.1.0.2 || ip neigh show 10.1.0.2 | grep -q lladdr")
+        lab.hosts[0].try_sh("arping -c 3 -w 15 -I e0 10.1.0.2 || ip neigh show 10.1.0.2 | grep -q lladdr")
     );
     let flows = || {
         let reply = daemon.ask(&Request::FlowList { bridge: Some("br0".to_owned()), names: false });
