@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the tunnel port types have in common: the host's stack carries the outer packets, through sockets in the port's namespace.
 //!
-//! [`udp::UdpPort`] is a whole port type but for the header, which a [`udp::Codec`] writes and reads.
+//! [`udp::UdpPort`] is a whole port type but for the header, which a [`udp::Codec`] writes and reads; [`gre::GrePort`] is one whole.
 
 mod device;
+pub mod gre;
 mod message;
 mod receive;
 mod registry;

@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 
 use portway_buf::Packet;
 use portway_tunnel::Header;
+use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
 
 use crate::message::Control;
@@ -89,6 +90,18 @@ impl Outbox {
         };
         // SAFETY: plain data.
         Ok(Self { v4, v6, pieces: Box::new(unsafe { mem::zeroed() }) })
+    }
+
+    /// One raw socket for a protocol over IPv4, as slot 0.
+    pub(crate) fn open_raw(protocol: i32) -> Result<Self, Errno> {
+        let socket = Socket::open(Family::V4, libc::SOCK_RAW, protocol)?;
+        socket.attach(libc::SO_ATTACH_FILTER, &NOTHING)?;
+        socket.set(libc::SOL_SOCKET, libc::SO_BROADCAST, 1)?;
+        socket.set_buffers(BUFFER_BYTES)?;
+        // A checksum is not the socket's business.
+        let v4 = vec![TxSocket { socket, family: Family::V4, dont_fragment: None, checksum: Some(true) }];
+        // SAFETY: plain data.
+        Ok(Self { v4, v6: Vec::new(), pieces: Box::new(unsafe { mem::zeroed() }) })
     }
 
     /// Sends `packets`, each behind its header: several only if all but the last are of the same length, with their headers, and
@@ -222,4 +235,24 @@ fn bound(family: Family, ports: &mut Vec<u16>) -> Result<Vec<TxSocket>, Errno> {
         sockets.push(TxSocket { socket, family, dont_fragment: None, checksum: None });
     }
     Ok(sockets)
+}
+
+/// Counts what became of one packet.
+pub(crate) fn count(result: Result<(), Errno>, packet: &Packet, report: &mut TxReport) {
+    match result {
+        Ok(()) => {
+            report.sent += 1;
+            report.sent_bytes += packet.len() as u64;
+        }
+        Err(Errno(libc::EAGAIN | libc::ENOBUFS)) => report.dropped += 1,
+        Err(Errno(libc::EMSGSIZE)) => {
+            report.dropped += 1;
+            report.over_mtu += 1;
+        }
+        Err(Errno(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EADDRNOTAVAIL | libc::EINVAL)) => {
+            report.errors += 1;
+            report.no_route += 1;
+        }
+        Err(_) => report.errors += 1,
+    }
 }

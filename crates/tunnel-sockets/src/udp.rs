@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::receive::Inbox;
 use crate::registry::Claim;
 use crate::route::Routes;
-use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX};
+use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX, count};
 use crate::socket::{Address, Family};
 
 /// What makes one tunnel over UDP other than another.
@@ -229,24 +229,4 @@ fn family(info: &TunnelInfo) -> Family {
 
 fn slot(packet: &Packet) -> usize {
     inner::flow_hash(packet.frame()) as usize % SLOTS
-}
-
-/// Counts what became of one packet.
-fn count(result: Result<(), Errno>, packet: &Packet, report: &mut TxReport) {
-    match result {
-        Ok(()) => {
-            report.sent += 1;
-            report.sent_bytes += packet.len() as u64;
-        }
-        Err(Errno(libc::EAGAIN | libc::ENOBUFS)) => report.dropped += 1,
-        Err(Errno(libc::EMSGSIZE)) => {
-            report.dropped += 1;
-            report.over_mtu += 1;
-        }
-        Err(Errno(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EADDRNOTAVAIL | libc::EINVAL)) => {
-            report.errors += 1;
-            report.no_route += 1;
-        }
-        Err(_) => report.errors += 1,
-    }
 }

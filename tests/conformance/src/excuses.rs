@@ -22,7 +22,6 @@ impl Excuse {
     }
 }
 
-const TUNNELS: Excuse = Excuse::Later("tunnel ports (vxlan, gre, geneve) are not there yet");
 const CONNTRACK: Excuse = Excuse::Later("connection tracking is not there yet");
 const PER_CPU: Excuse = Excuse::Different(
     "upcalls by CPU: a worker of ours, not the CPU that a packet was sent on, chooses the port id",
@@ -75,8 +74,6 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("meter-corners:76", BUCKET_FILLS),
     ("meter-drop-kbps:9", REAL_TIME),
     ("meter-drop-kbps:10", REAL_TIME),
-    ("fuzz-vport-new-vxlan", TUNNELS),
-    ("vport-vxlan-conflict:9", TUNNELS),
     ("vport-netdev-kinds:10", NUMBERS),
     ("vport-netdev-kinds:16", NUMBERS),
     ("vport-netdev-kinds:26", NUMBERS),
@@ -85,21 +82,7 @@ const BY_NAME: &[(&str, Excuse)] = &[
 ];
 
 /// Scenarios that are all about what a later part brings.
-const BY_PREFIX: &[(&str, Excuse)] = &[("tun-", TUNNELS), ("tun6-", TUNNELS), ("ct-", CONNTRACK)];
-
-/// What recordings call the tunnel types, their modules, and the devices that only they make.
-const TUNNEL_WORDS: &[&str] = &[
-    "vxlan",
-    "gre",
-    "geneve",
-    "vport_vxlan",
-    "vport_gre",
-    "vport_geneve",
-    "-r vport_vxlan",
-    "link del tvxlan",
-    "link del tgre",
-    "link del tgeneve",
-];
+const BY_PREFIX: &[(&str, Excuse)] = &[("ct-", CONNTRACK)];
 
 /// Whether any text in `value` is one of these.
 fn mentions(value: &Value, words: &[&str]) -> bool {
@@ -121,9 +104,6 @@ pub fn excuse(scenario: &str, step: usize, what: &Value, recorded: &Value) -> Op
     }
     if let Some((_, excuse)) = BY_PREFIX.iter().find(|(prefix, _)| scenario.starts_with(prefix)) {
         return Some(*excuse);
-    }
-    if mentions(what, TUNNEL_WORDS) || mentions(recorded, TUNNEL_WORDS) {
-        return Some(TUNNELS);
     }
     if mentions(what, &["CT", "CT_CLEAR"]) || mentions(recorded, &["CT", "CT_CLEAR"]) {
         return Some(CONNTRACK);

@@ -3,6 +3,7 @@
 
 use super::summary::Summary;
 use crate::process::{self, Told, cargo};
+use crate::product;
 use crate::setup::{self, Purpose};
 use crate::workspace;
 use crate::world::enter;
@@ -21,6 +22,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(&[Purpose::Test])?;
     process::run(&mut build())?;
+    lay_out()?;
     let arguments = ["conformance-inside", "--"].map(str::to_owned).into_iter();
     enter(&arguments.chain(options.arguments.iter().cloned()).collect::<Vec<_>>())
 }
@@ -38,7 +40,16 @@ pub(crate) fn inside(options: &Options) -> Result<()> {
 
 /// Builds the daemon and the runner beside it.
 pub(super) fn build() -> Command {
-    cargo(["build", "--package", "portwayd", "--package", "portway-conformance"])
+    let mut command = cargo(["build", "--package", "portwayd", "--package", "portway-conformance"]);
+    for tunnel in ["vport-vxlan", "vport-geneve", "vport-gre"] {
+        command.args(["--package", tunnel]);
+    }
+    command
+}
+
+/// Puts the port types where the runner's daemon looks for them: beside its program.
+pub(super) fn lay_out() -> Result<()> {
+    product::lay_out_built("debug", &workspace::target_dir().join("debug"))
 }
 
 /// The runner with the project's own recordings.

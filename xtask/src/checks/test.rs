@@ -49,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.conformance {
         arguments.push("--conformance".to_owned());
         process::run(&mut conformance::build())?;
+        conformance::lay_out()?;
     }
     arguments.extend(options.filter.clone());
     enter(&arguments)

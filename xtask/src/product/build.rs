@@ -37,9 +37,14 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 /// Puts the port types into `folder` under the names that the daemon looks for.
 pub(crate) fn lay_out_modules(folder: &Path) -> Result<()> {
+    lay_out_built("release", folder)
+}
+
+/// The same with those built for `profile`, as far as they are.
+pub(crate) fn lay_out_built(profile: &str, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for (name, number) in port_types() {
-        let built = program(&format!("libvport_{name}.so"));
+        let built = workspace::target_dir().join(profile).join(format!("libvport_{name}.so"));
         if built.exists() {
             let file = folder.join(format!("vport-type-{number}.so"));
             // A file that a daemon has mapped must not change under it.

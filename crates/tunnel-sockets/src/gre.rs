@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A GRE tunnel port: raw sockets, which receive whole IP packets of the protocol, reassembled, and send what they put an IP header in
+//! front of.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portway_buf::{Batch, Class, Offload, Packet, PoolRef};
+use portway_netwatch::{Netns, NetnsId};
+use portway_tunnel::{Refusal, ecn, gre, inner};
+use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, info_flags, tunnel_flags};
+use portway_vport::host;
+use portway_vport::ops::{CreateParams, Errno};
+
+use crate::device::Device;
+use crate::registry::Claim;
+use crate::route::Routes;
+use crate::send::{Outbox, Outer, count};
+use crate::socket::{Address, Family, Socket, last_errno};
+
+/// IPPROTO_GRE.
+const PROTOCOL: i32 = 47;
+/// The longest IP packet.
+const PACKET_MAX: usize = 65_536;
+/// Memory of a socket for what waits.
+const BUFFER_BYTES: i32 = 16 << 20;
+/// A type of service of 1 asks for that of the frame inside.
+const INHERIT_TOS: u8 = 1;
+
+/// A GRE tunnel port.
+pub struct GrePort {
+    rx: Mutex<Inbox>,
+    tx: Vec<Mutex<Outbox>>,
+    rx_fd: RawFd,
+    routes: Routes,
+    device: Device,
+    last: Mutex<PortInfo>,
+    _claim: Claim,
+}
+
+struct Inbox {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the locks guard is never left half-made by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn errno(error: portway_netwatch::Error) -> Errno {
+    Errno(error.errno())
+}
+
+impl GrePort {
+    /// A port with a device of this MTU. `claim` takes the protocol for the namespace, before anything is made.
+    pub fn create(
+        params: &CreateParams<'_>,
+        mtu: u32,
+        claim: impl FnOnce(NetnsId) -> Result<Claim, Errno> + Send,
+    ) -> Result<Self, Errno> {
+        let (name, queues) = (params.name, params.tx_queues.max(1));
+        let make = || -> Result<_, Errno> {
+            let claim = claim(Netns::current_id().map_err(errno)?)?;
+            let socket = Socket::open(Family::V4, libc::SOCK_RAW, PROTOCOL)?;
+            socket.set_buffers(BUFFER_BYTES)?;
+            let outboxes = (0..queues).map(|_| Outbox::open_raw(PROTOCOL)).collect::<Result<Vec<_>, _>>()?;
+            Ok((claim, socket, outboxes, Routes::open()?, Device::create(name, mtu)?))
+        };
+        let (claim, socket, outboxes, routes, device) = match params.netns {
+            None => make()?,
+            Some(namespace) => Netns::from_borrowed(namespace).map_err(errno)?.run(make).map_err(errno)??,
+        };
+        let info = device.info().ok_or(Errno(libc::ENODEV))?;
+        Ok(Self {
+            rx_fd: socket.as_raw_fd(),
+            rx: Mutex::new(Inbox { socket, buffer: vec![0; PACKET_MAX] }),
+            tx: outboxes.into_iter().map(Mutex::new).collect(),
+            routes,
+            device,
+            last: Mutex::new(info),
+            _claim: claim,
+        })
+    }
+
+    /// As `PortType::info`.
+    pub fn info(&self) -> PortInfo {
+        let mut last = lock(&self.last);
+        match self.device.info() {
+            Some(info) => *last = info,
+            None => last.link_up = 0,
+        }
+        PortInfo { flags: info_flags::NO_MTU, rx_queues: 1, ..*last }
+    }
+
+    /// As `PortType::rx_fd`.
+    pub fn rx_fd(&self) -> RawFd {
+        self.rx_fd
+    }
+
+    /// As `PortType::rx`.
+    pub fn rx(&self, pool: &mut PoolRef<'_>, batch: &mut Batch) {
+        let inbox = &mut *lock(&self.rx);
+        while !batch.is_full()
+            && let Some(packet) = inbox.receive()
+        {
+            batch.extend(unpack(packet, pool));
+        }
+    }
+
+    /// As `PortType::tx`.
+    pub fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+        let mut outbox = lock(&self.tx[queue % self.tx.len()]);
+        for packet in &*batch {
+            send(&mut outbox, packet, report);
+        }
+        pool.give_all(batch);
+    }
+
+    /// As `PortType::egress_tunnel`. EINVAL: the peer's address is none of IPv4.
+    pub fn egress_tunnel(&self, info: &mut TunnelInfo) -> Result<(), Errno> {
+        if info.ip_version == 6 {
+            return Err(Errno::EINVAL);
+        }
+        let source = self.routes.source(Family::V4, &info.dst, 0)?;
+        if info.src == [0; 16] {
+            info.src = source;
+        }
+        Ok(())
+    }
+}
+
+impl Inbox {
+    /// The next packet, from its IP header on.
+    fn receive(&mut self) -> Option<&mut [u8]> {
+        loop {
+            // SAFETY: the buffer lives through the call and is as long as said.
+            let result = unsafe {
+                libc::recv(
+                    self.socket.as_raw_fd(),
+                    self.buffer.as_mut_ptr().cast(),
+                    self.buffer.len(),
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            match usize::try_from(result) {
+                Ok(len) => return self.buffer.get_mut(..len),
+                Err(_) if last_errno() == Errno(libc::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// A received IP packet as one for the switch; one that is only to be counted as dropped if it is not acceptable.
+fn unpack(bytes: &mut [u8], pool: &mut PoolRef<'_>) -> Option<Packet> {
+    let decapsulated = decapsulate(bytes);
+    let (info, start) = match decapsulated {
+        Ok(decapsulated) => decapsulated,
+        Err(refusal) => {
+            let mut packet = pool.take(Class::Small)?;
+            packet.set_frame(&bytes[..bytes.len().min(1500)]);
+            packet.refuse(refusal.number());
+            return Some(packet);
+        }
+    };
+    let frame = &bytes[start..];
+    let mut packet = pool.take(Class::for_frame(frame.len())?)?;
+    packet.set_frame(frame);
+    let partial_csum = inner::partial_checksum(frame);
+    if partial_csum.is_some() {
+        packet.set_offload(Offload { partial_csum, gso: None });
+    }
+    host::set_tunnel(&mut packet, &info).ok()?;
+    Some(packet)
+}
+
+/// What the headers say, and where the frame starts; congestion marks are carried over to it.
+fn decapsulate(bytes: &mut [u8]) -> Result<(TunnelInfo, usize), Refusal> {
+    let header = bytes.first_chunk::<20>().ok_or(Refusal::BadHeader)?;
+    let ip_len = usize::from(header[0] & 0xf) * 4;
+    let mut info = TunnelInfo { ip_version: 4, tos: header[1], ttl: header[8], ..TunnelInfo::default() };
+    info.src[..4].copy_from_slice(&header[12..16]);
+    info.dst[..4].copy_from_slice(&header[16..20]);
+    let packet = bytes.get(ip_len..).ok_or(Refusal::BadHeader)?;
+    let start = ip_len + gre::decode(packet, &mut info)?;
+    let frame = bytes.get_mut(start..).unwrap_or_default();
+    if frame.len() < inner::ETH_HLEN {
+        return Err(Refusal::BadFrame);
+    }
+    ecn::decapsulate(info.tos, frame)?;
+    Ok((info, start))
+}
+
+fn send(outbox: &mut Outbox, packet: &Packet, report: &mut TxReport) {
+    let frame = packet.frame();
+    let mut info = TunnelInfo::default();
+    if !host::egress_tunnel(packet, &mut info) {
+        report.dropped += 1;
+        report.no_tunnel += 1;
+        return;
+    }
+    if info.ip_version == 6 || inner::depth(frame, 0) == inner::DEPTH_MAX {
+        report.errors += 1;
+        return;
+    }
+    let tos = if info.tos == INHERIT_TOS { ecn::inner_tos(frame) } else { info.tos };
+    let outer = Outer {
+        family: Family::V4,
+        to: Address::new(Family::V4, &info.dst, 0, 0),
+        from: info.src,
+        tos: ecn::encapsulate(tos, frame),
+        ttl: if info.ttl == 0 { ecn::inner_ttl(frame).unwrap_or(0) } else { info.ttl },
+        dont_fragment: info.flags & tunnel_flags::DONT_FRAGMENT != 0 || ecn::inner_dont_fragment(frame),
+        checksum: true,
+        mark: packet.mark(),
+        slot: 0,
+    };
+    let header = gre::encode(&info, frame);
+    count(outbox.send(&outer, &[header], std::slice::from_ref(packet)), packet, report);
+}
