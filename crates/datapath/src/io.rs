@@ -350,11 +350,13 @@ impl Io {
             Err(reason) => return self.drop_packet(packet, reason),
         };
         let actions: Option<Arc<[Action]>> = userspace.actions.then(|| program.actions().into());
+        let port =
+            userspace.egress_tun_port.and_then(|port| site.datapath.ports.get(port as usize, site.guard));
+        let egress_tunnel = port.and_then(|port| port.egress_tunnel(&packet)).map(Arc::new);
         let reason = || Reason::Action {
             userspace: Arc::clone(&userspace),
             actions: actions.clone(),
-            // No port type encapsulates yet, so none has a key to tell.
-            egress_tunnel: None,
+            egress_tunnel: egress_tunnel.clone(),
         };
         self.upcall(site, packet, key, &reason, cut_len);
     }

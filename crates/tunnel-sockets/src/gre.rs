@@ -186,7 +186,7 @@ fn decapsulate(bytes: &mut [u8]) -> Result<(TunnelInfo, usize), Refusal> {
     let start = ip_len + gre::decode(packet, &mut info)?;
     let frame = bytes.get_mut(start..).unwrap_or_default();
     if frame.len() < inner::ETH_HLEN {
-        return Err(Refusal::BadFrame);
+        return Err(Refusal::BadHeader);
     }
     ecn::decapsulate(info.tos, frame)?;
     Ok((info, start))
@@ -204,6 +204,10 @@ fn send(outbox: &mut Outbox, packet: &Packet, report: &mut TxReport) {
         report.errors += 1;
         return;
     }
+    if ecn::is_cut(frame) {
+        report.dropped += 1;
+        return;
+    }
     let tos = if info.tos == INHERIT_TOS { ecn::inner_tos(frame) } else { info.tos };
     let outer = Outer {
         family: Family::V4,
@@ -217,5 +221,10 @@ fn send(outbox: &mut Outbox, packet: &Packet, report: &mut TxReport) {
         slot: 0,
     };
     let header = gre::encode(&info, frame);
-    count(outbox.send(&outer, &[header], std::slice::from_ref(packet)), packet, report);
+    let result = if outer.is_for_raw(false) {
+        outbox.send_raw(&outer, None, &header, packet)
+    } else {
+        outbox.send(&outer, &[header], std::slice::from_ref(packet))
+    };
+    count(result, packet, report);
 }

@@ -27,21 +27,25 @@ const IPV6_FLOWINFO: i32 = 11;
 
 /// Where the network header starts for a packet filter (SKF_NET_OFF, linux/filter.h).
 const NET: u32 = -0x10_0000_i32 as u32;
-/// Chooses socket 0 for an IPv4 datagram without a checksum, else 1.
-const BY_CHECKSUM_V4: [libc::sock_filter; 5] = [
-    instruction(0xb1, 0, 0, NET),     // x = length of the IP header
-    instruction(0x48, 0, 0, NET + 6), // a = 16 bits at x + 6: the UDP checksum
-    instruction(0x15, 0, 1, 0),       // is it 0?
-    instruction(0x06, 0, 0, 0),
-    instruction(0x06, 0, 0, 1),
-];
-/// The same for IPv6 without extension headers.
-const BY_CHECKSUM_V6: [libc::sock_filter; 4] = [
-    instruction(0x28, 0, 0, NET + 46),
-    instruction(0x15, 0, 1, 0),
-    instruction(0x06, 0, 0, 0),
-    instruction(0x06, 0, 0, 1),
-];
+
+/// A filter that returns `zero` for a datagram without a checksum, else `other`. Chooses between the two sockets, and says for each
+/// whether the datagram is its: those for several receivers (broadcast) are offered to both.
+fn by_checksum(family: Family, zero: u32, other: u32) -> Vec<libc::sock_filter> {
+    let mut program = match family {
+        Family::V4 => vec![
+            instruction(0xb1, 0, 0, NET),     // x = length of the IP header
+            instruction(0x48, 0, 0, NET + 6), // a = 16 bits at x + 6: the UDP checksum
+        ],
+        // Extension headers are not walked: the flag may then be wrong, but the datagram arrives.
+        Family::V6 => vec![instruction(0x28, 0, 0, NET + 46)],
+    };
+    program.extend([
+        instruction(0x15, 0, 1, 0), // is it 0?
+        instruction(0x06, 0, 0, zero),
+        instruction(0x06, 0, 0, other),
+    ]);
+    program
+}
 
 #[derive(Debug)]
 struct RxSocket {
@@ -264,8 +268,9 @@ fn pair(sockets: &mut Vec<RxSocket>, family: Family, port: u16, zero6: bool) -> 
     let second = receiving(family, zero6)?;
     second.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     second.bind(family, port)?;
-    let program = if family == Family::V4 { &BY_CHECKSUM_V4[..] } else { &BY_CHECKSUM_V6[..] };
-    first.attach(libc::SO_ATTACH_REUSEPORT_CBPF, program)?;
+    first.attach(libc::SO_ATTACH_REUSEPORT_CBPF, &by_checksum(family, 0, 1))?;
+    first.attach(libc::SO_ATTACH_FILTER, &by_checksum(family, u32::MAX, 0))?;
+    second.attach(libc::SO_ATTACH_FILTER, &by_checksum(family, 0, u32::MAX))?;
     sockets.push(RxSocket { socket: first, family, has_checksum: false });
     sockets.push(RxSocket { socket: second, family, has_checksum: true });
     Ok(())

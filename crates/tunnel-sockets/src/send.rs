@@ -12,6 +12,7 @@ use portway_buf::Packet;
 use portway_tunnel::Header;
 use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
+use portway_wire::checksum::{Sum, nonzero, pseudo_v4};
 
 use crate::message::Control;
 use crate::socket::{Address, Family, NOTHING, Socket, last_errno};
@@ -49,6 +50,7 @@ pub(crate) struct Outer {
 #[derive(Debug)]
 struct TxSocket {
     socket: Socket,
+    port: u16,
     family: Family,
     dont_fragment: Option<bool>,
     checksum: Option<bool>,
@@ -58,6 +60,10 @@ struct TxSocket {
 pub(crate) struct Outbox {
     v4: Vec<TxSocket>,
     v6: Vec<TxSocket>,
+    /// For packets whose IPv4 header is ours.
+    raw: Socket,
+    /// The last packet's IPv4 id.
+    id: u16,
     pieces: Box<[libc::iovec; 2 * TRAIN_MAX]>,
 }
 
@@ -89,7 +95,9 @@ impl Outbox {
             Err(errno) => return Err(errno),
         };
         // SAFETY: plain data.
-        Ok(Self { v4, v6, pieces: Box::new(unsafe { mem::zeroed() }) })
+        let pieces = Box::new(unsafe { mem::zeroed() });
+        let raw = own_header()?;
+        Ok(Self { v4, v6, raw, id: 0, pieces })
     }
 
     /// One raw socket for a protocol over IPv4, as slot 0.
@@ -99,9 +107,11 @@ impl Outbox {
         socket.set(libc::SOL_SOCKET, libc::SO_BROADCAST, 1)?;
         socket.set_buffers(BUFFER_BYTES)?;
         // A checksum is not the socket's business.
-        let v4 = vec![TxSocket { socket, family: Family::V4, dont_fragment: None, checksum: Some(true) }];
+        let v4 =
+            vec![TxSocket { socket, port: 0, family: Family::V4, dont_fragment: None, checksum: Some(true) }];
         // SAFETY: plain data.
-        Ok(Self { v4, v6: Vec::new(), pieces: Box::new(unsafe { mem::zeroed() }) })
+        let pieces = Box::new(unsafe { mem::zeroed() });
+        Ok(Self { v4, v6: Vec::new(), raw: own_header()?, id: 0, pieces })
     }
 
     /// Sends `packets`, each behind its header: several only if all but the last are of the same length, with their headers, and
@@ -134,25 +144,98 @@ impl Outbox {
             let len = headers[0].bytes().len() + packets[0].len();
             control.push(libc::SOL_UDP, UDP_SEGMENT, &(len as u16).to_ne_bytes());
         }
-        // SAFETY: plain data.
-        let mut message: libc::msghdr = unsafe { mem::zeroed() };
-        message.msg_name = (&raw const outer.to.storage).cast_mut().cast();
-        message.msg_namelen = outer.to.len;
-        message.msg_iov = self.pieces.as_mut_ptr();
-        message.msg_iovlen = n as _;
-        if control.len() != 0 {
-            message.msg_control = control.room().cast();
-            message.msg_controllen = control.len();
+        call(&socket.socket, &outer.to, &mut self.pieces[..n], &mut control)
+    }
+
+    /// Sends one packet over IPv4 with an IP header of our own, which says what other sockets cannot say (see
+    /// [`Outer::is_for_raw`]). `port`: the UDP port to send to; `None`: the header follows IP directly.
+    ///
+    /// # Errors
+    /// The kernel's. EMSGSIZE: longer than the device takes.
+    pub(crate) fn send_raw(
+        &mut self,
+        outer: &Outer,
+        port: Option<u16>,
+        header: &Header,
+        packet: &Packet,
+    ) -> Result<(), Errno> {
+        let from = self.v4.get(outer.slot).ok_or(Errno::ENETUNREACH)?.port;
+        self.id = self.id.wrapping_add(1).max(1);
+        let len = header.bytes().len() + packet.len();
+        let mut front = outer.ip_and_udp(self.id, port.map(|to| (from, to)), len);
+        if outer.checksum && port.is_some() {
+            let sum =
+                outer.pseudo_header(&front).bytes(&front[20..]).bytes(header.bytes()).bytes(packet.frame());
+            front[26..28].copy_from_slice(&nonzero(sum.checksum()).to_be_bytes());
         }
-        // SAFETY: the message points to an address, pieces and control bytes that live through the call, and the pieces to headers
-        // and frames that the caller holds.
-        let result =
-            unsafe { libc::sendmsg(socket.socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        let front = &front[..if port.is_some() { 28 } else { 20 }];
+        for (piece, bytes) in self.pieces.iter_mut().zip([front, header.bytes(), packet.frame()]) {
+            *piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        }
+        call(&self.raw, &outer.to, &mut self.pieces[..3], &mut outer.control())
     }
 }
 
+/// One sendmsg of `pieces`, which point to bytes that the caller holds.
+fn call(
+    socket: &Socket,
+    to: &Address,
+    pieces: &mut [libc::iovec],
+    control: &mut Control,
+) -> Result<(), Errno> {
+    // SAFETY: plain data.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_name = (&raw const to.storage).cast_mut().cast();
+    message.msg_namelen = to.len;
+    message.msg_iov = pieces.as_mut_ptr();
+    message.msg_iovlen = pieces.len() as _;
+    if control.len() != 0 {
+        message.msg_control = control.room().cast();
+        message.msg_controllen = control.len();
+    }
+    // SAFETY: the message points to an address, pieces and control bytes that live through the call.
+    let result = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 impl Outer {
+    /// Whether an IPv4 packet's header must be ours. Another socket has no id for a packet that must not be fragmented, and no time
+    /// to live of 0; the kernel's tunnels have both.
+    pub(crate) fn is_for_raw(&self, ttl_zero: bool) -> bool {
+        let ttl = if self.ttl == 0 { ttl_zero } else { self.dont_fragment };
+        // Without an address there is nothing to sum.
+        self.family == Family::V4 && ttl && (self.from != [0; 16] || !self.checksum)
+    }
+
+    /// IPv4 header of a packet with `len` bytes behind it and behind a UDP header, if there are `ports` (source and destination)
+    /// for one. Without checksums: the kernel fills in IP's.
+    fn ip_and_udp(&self, id: u16, ports: Option<(u16, u16)>, len: usize) -> [u8; 28] {
+        let mut bytes = [0; 28];
+        let peer = Address::read(&self.to.storage).0;
+        let len = if ports.is_some() { len + 8 } else { len };
+        bytes[0] = 0x45;
+        bytes[1] = self.tos;
+        bytes[2..4].copy_from_slice(&((20 + len) as u16).to_be_bytes());
+        bytes[4..6].copy_from_slice(&id.to_be_bytes());
+        bytes[6] = if self.dont_fragment { 0x40 } else { 0 };
+        bytes[8] = self.ttl;
+        bytes[9] = if ports.is_some() { libc::IPPROTO_UDP } else { libc::IPPROTO_GRE } as u8;
+        bytes[12..16].copy_from_slice(&self.from[..4]);
+        bytes[16..20].copy_from_slice(&peer[..4]);
+        if let Some((from, to)) = ports {
+            bytes[20..22].copy_from_slice(&from.to_be_bytes());
+            bytes[22..24].copy_from_slice(&to.to_be_bytes());
+            bytes[24..26].copy_from_slice(&(len as u16).to_be_bytes());
+        }
+        bytes
+    }
+
+    fn pseudo_header(&self, front: &[u8; 28]) -> Sum {
+        let address = |at: usize| [front[at], front[at + 1], front[at + 2], front[at + 3]];
+        let len = u16::from_be_bytes([front[24], front[25]]);
+        pseudo_v4(address(12), address(16), libc::IPPROTO_UDP as u8, len)
+    }
+
     fn control(&self) -> Control {
         let mut control = Control::new();
         let (tos, ttl) = (i32::from(self.tos).to_ne_bytes(), i32::from(self.ttl).to_ne_bytes());
@@ -211,6 +294,14 @@ impl TxSocket {
     }
 }
 
+/// A socket that takes whole IPv4 packets.
+fn own_header() -> Result<Socket, Errno> {
+    let raw = Socket::open(Family::V4, libc::SOCK_RAW, libc::IPPROTO_RAW)?;
+    raw.set(libc::SOL_SOCKET, libc::SO_BROADCAST, 1)?;
+    raw.set_buffers(BUFFER_BYTES)?;
+    Ok(raw)
+}
+
 fn bound(family: Family, ports: &mut Vec<u16>) -> Result<Vec<TxSocket>, Errno> {
     let are_new = ports.is_empty();
     let mut sockets = Vec::with_capacity(SLOTS);
@@ -232,9 +323,15 @@ fn bound(family: Family, ports: &mut Vec<u16>) -> Result<Vec<TxSocket>, Errno> {
             socket.set(libc::SOL_IPV6, IPV6_AUTOFLOWLABEL, 0)?;
         }
         socket.set_buffers(BUFFER_BYTES)?;
-        sockets.push(TxSocket { socket, family, dont_fragment: None, checksum: None });
+        sockets.push(TxSocket { socket, port: ports[slot], family, dont_fragment: None, checksum: None });
     }
     Ok(sockets)
+}
+
+/// What a packet counts for, in bytes: as in the kernel, without Ethernet header and VLAN tag.
+pub(crate) fn payload_len(packet: &Packet) -> u64 {
+    let tagged = matches!(packet.frame().get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
+    packet.len().saturating_sub(if tagged { 18 } else { 14 }) as u64
 }
 
 /// Counts what became of one packet.
@@ -242,7 +339,7 @@ pub(crate) fn count(result: Result<(), Errno>, packet: &Packet, report: &mut TxR
     match result {
         Ok(()) => {
             report.sent += 1;
-            report.sent_bytes += packet.len() as u64;
+            report.sent_bytes += payload_len(packet);
         }
         Err(Errno(libc::EAGAIN | libc::ENOBUFS)) => report.dropped += 1,
         Err(Errno(libc::EMSGSIZE)) => {

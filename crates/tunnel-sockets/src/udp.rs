@@ -17,8 +17,11 @@ use crate::device::Device;
 use crate::receive::Inbox;
 use crate::registry::Claim;
 use crate::route::Routes;
-use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX, count};
+use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX, count, payload_len};
 use crate::socket::{Address, Family};
+
+/// Packets that go as a train though it has checksums that were not asked for: shorter ones gain little.
+const TRAIN_WITHOUT_CHECKSUM: usize = 4;
 
 /// What makes one tunnel over UDP other than another.
 pub trait Codec: Send + Sync + 'static {
@@ -26,6 +29,12 @@ pub trait Codec: Send + Sync + 'static {
     const ANY_DESTINATION_PORT: bool;
     /// Whether IPv6 datagrams without a checksum are taken.
     const TAKES_ZERO_CHECKSUM6: bool;
+    /// Whether a time to live of 0 goes out as it is; else it is the host's default.
+    const SENDS_TTL_ZERO: bool;
+    /// Whether frames that are cut within their IP header are refused.
+    const REFUSES_CUT_FRAMES: bool;
+    /// Whether packets without metadata are counted as dropped.
+    const COUNTS_NO_TUNNEL: bool;
 
     /// The header that `info` asks for.
     fn encode(&self, info: &TunnelInfo) -> Header;
@@ -159,11 +168,16 @@ impl<C: Codec> UdpPort<C> {
         let first = &packets[0];
         let mut info = TunnelInfo::default();
         if !host::egress_tunnel(first, &mut info) {
-            report.dropped += 1;
-            report.no_tunnel += 1;
+            if C::COUNTS_NO_TUNNEL {
+                report.dropped += 1;
+                report.no_tunnel += 1;
+            } else {
+                report.ignored += 1;
+            }
             return 1;
         }
-        if inner::depth(first.frame(), self.port) == inner::DEPTH_MAX {
+        let is_cut = C::REFUSES_CUT_FRAMES && ecn::is_cut(first.frame());
+        if is_cut || inner::depth(first.frame(), self.port) == inner::DEPTH_MAX {
             report.errors += 1;
             return 1;
         }
@@ -172,14 +186,20 @@ impl<C: Codec> UdpPort<C> {
         let mut headers = [header; TRAIN_MAX];
         let n = 1 + self.followers(&info, &outer, &header, packets);
         headers[1..n].fill(header);
-        if n > 1 && outbox.send(&outer, &headers[..n], &packets[..n]).is_ok() {
+        let is_train = n >= if outer.checksum { 2 } else { TRAIN_WITHOUT_CHECKSUM };
+        if is_train && outbox.send(&outer, &headers[..n], &packets[..n]).is_ok() {
             report.sent += n as u32;
-            report.sent_bytes += packets[..n].iter().map(|packet| packet.len() as u64).sum::<u64>();
+            report.sent_bytes += packets[..n].iter().map(payload_len).sum::<u64>();
             return n;
         }
         for packet in &packets[..n] {
-            let packet = std::slice::from_ref(packet);
-            count(outbox.send(&outer, &headers[..1], packet), &packet[0], report);
+            let to = self.destination_port(&info);
+            let result = if outer.is_for_raw(C::SENDS_TTL_ZERO) {
+                outbox.send_raw(&outer, Some(to), &header, packet)
+            } else {
+                outbox.send(&outer, &headers[..1], std::slice::from_ref(packet))
+            };
+            count(result, packet, report);
         }
         n
     }
@@ -195,6 +215,7 @@ impl<C: Codec> UdpPort<C> {
                 && (n + 2) * len <= TRAIN_BYTES
                 && slot(packet) == outer.slot
                 && packet.mark() == outer.mark
+                && !(C::REFUSES_CUT_FRAMES && ecn::is_cut(packet.frame()))
                 && host::egress_tunnel(packet, &mut other)
                 && other == *info
                 && ecn::encapsulate(info.tos, packet.frame()) == outer.tos

@@ -30,6 +30,12 @@ fn ip(frame: &[u8]) -> Option<Ip> {
     (frame.len() >= ETH_HLEN + len).then_some(ip)
 }
 
+/// Whether the frame says that it is IP and is shorter than an IP header.
+pub fn is_cut(frame: &[u8]) -> bool {
+    let is_ip = matches!(frame.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]));
+    is_ip && ip(frame).is_none()
+}
+
 /// Type of service or traffic class of the frame, 0 if it is not IP.
 pub fn inner_tos(frame: &[u8]) -> u8 {
     match ip(frame) {
@@ -62,8 +68,11 @@ pub fn encapsulate(tos: u8, frame: &[u8]) -> u8 {
 /// Carries the outer header's mark over to the frame.
 ///
 /// # Errors
-/// [`Refusal::Ecn`]: congestion, for a frame whose sender would not understand the mark.
+/// [`Refusal::Ecn`]: congestion, for a frame whose sender would not understand the mark. [`Refusal::BadFrame`]: the frame's IP header is cut.
 pub fn decapsulate(outer_tos: u8, frame: &mut [u8]) -> Result<(), Refusal> {
+    if is_cut(frame) {
+        return Err(Refusal::BadFrame);
+    }
     let Some(ip) = ip(frame) else { return Ok(()) };
     let (outer, inner) = (outer_tos & MASK, inner_tos(frame) & MASK);
     let wanted = match (outer, inner) {
@@ -140,7 +149,8 @@ mod tests {
         assert_eq!((inner_tos(&frame), inner_ttl(&frame), encapsulate(3, &frame)), (0, None, 0));
         assert_eq!((inner_ttl(&ipv4(0)), inner_dont_fragment(&ipv4(0))), (Some(64), false));
         for len in 0..34 {
-            assert_eq!(decapsulate(3, &mut ipv4(0)[..len]), Ok(()), "cut");
+            let expected = if len < 14 { Ok(()) } else { Err(Refusal::BadFrame) };
+            assert_eq!(decapsulate(3, &mut ipv4(0)[..len]), expected, "cut");
         }
     }
 }

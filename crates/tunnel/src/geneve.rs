@@ -11,6 +11,9 @@ use crate::{Header, Refusal};
 pub fn encode(info: &TunnelInfo) -> Header {
     let options = info.options();
     let options = &options[..options.len().min(MAX_OPTIONS_LEN)];
+    // As from the kernel: metadata of another tunnel's kind leaves its room, in zeros.
+    let is_ours = info.flags & tunnel_flags::GENEVE_OPT != 0;
+    let options = if is_ours { options } else { &[0; MAX_OPTIONS_LEN][..options.len()] };
     let padded = options.len().next_multiple_of(4);
     let repr = Repr {
         options_len: padded as u8,
@@ -85,8 +88,10 @@ mod tests {
             bytes[at] = value;
             assert_eq!(decode(&bytes, &mut TunnelInfo::default()), Err(Refusal::BadHeader));
         }
-        let mut odd = TunnelInfo::default();
+        let mut odd = TunnelInfo { flags: tunnel_flags::GENEVE_OPT, ..Default::default() };
         odd.set_options(&[1, 2, 3, 4, 5]);
         assert_eq!(encode(&odd).bytes()[8..], [1, 2, 3, 4, 5, 0, 0, 0]);
+        odd.flags = tunnel_flags::VXLAN_OPT;
+        assert_eq!(encode(&odd).bytes()[8..], [0; 8]);
     }
 }

@@ -43,7 +43,7 @@ pub enum Refusal {
     BadHeader,
     /// Congestion is marked on the outside, and the frame inside cannot carry the mark.
     Ecn,
-    /// The frame inside is shorter than an Ethernet header.
+    /// The headers of the frame inside are cut.
     BadFrame,
 }
 

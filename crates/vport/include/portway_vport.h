@@ -124,7 +124,7 @@ extern "C" {
 #define PORTWAY_REFUSED_BAD_HEADER 1
 /* The outer header says "congestion" and the frame inside cannot carry the mark (RFC 6040). */
 #define PORTWAY_REFUSED_ECN 2
-/* The frame inside is too short. */
+/* The headers of the frame inside are cut. */
 #define PORTWAY_REFUSED_BAD_FRAME 3
 
 /* Kinds of option values, `OptionSpec::kind`. */
@@ -301,6 +301,10 @@ struct portway_tx_report {
 	uint32_t over_mtu;
 	/* How many of `dropped` had no tunnel metadata. */
 	uint32_t no_tunnel;
+	/* Packets without tunnel metadata that the port counts nowhere. */
+	uint32_t ignored;
+	/* Zero. */
+	uint32_t pad;
 };
 
 /* One option of a port type: how the config file and the command line name an attribute. */

@@ -125,7 +125,7 @@ pub mod refused {
     pub const BAD_HEADER: u16 = 1;
     /// The outer header says "congestion" and the frame inside cannot carry the mark (RFC 6040).
     pub const ECN: u16 = 2;
-    /// The frame inside is too short.
+    /// The headers of the frame inside are cut.
     pub const BAD_FRAME: u16 = 3;
 }
 
@@ -191,6 +191,10 @@ pub struct TxReport {
     pub over_mtu: u32,
     /// How many of `dropped` had no tunnel metadata.
     pub no_tunnel: u32,
+    /// Packets without tunnel metadata that the port counts nowhere.
+    pub ignored: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Kinds of option values, [`OptionSpec::kind`].

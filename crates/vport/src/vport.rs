@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
-use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool};
+use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool, TunnelKey};
 
 use crate::abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
 use crate::abi::kind::PortKind;
-use crate::abi::{PortInfo, info_flags, refused};
+use crate::abi::{PortInfo, TunnelInfo, info_flags, refused};
 use crate::gone::Gone;
 use crate::limit::RateLimit;
 use crate::names::{NetnsId, PortName};
@@ -306,15 +306,13 @@ impl Vport {
                 batch.push(packet);
                 continue;
             };
-            drops.add(
-                match why {
-                    refused::BAD_HEADER => DropReason::TunnelBadHeader,
-                    refused::ECN => DropReason::TunnelEcn,
-                    _ => DropReason::BadFrame,
-                },
-                1,
-            );
-            self.count(worker, PortCounter::RxDropped, 1);
+            let (reason, counter) = match why {
+                refused::BAD_HEADER => (DropReason::TunnelBadHeader, PortCounter::RxDropped),
+                refused::ECN => (DropReason::TunnelEcn, PortCounter::RxErrors),
+                _ => (DropReason::BadFrame, PortCounter::RxErrors),
+            };
+            drops.add(reason, 1);
+            self.count(worker, counter, 1);
             pool.give(packet);
         }
         bytes
@@ -339,9 +337,18 @@ impl Vport {
         let counters = self.counters.worker(worker);
         counters.add(PortCounter::TxPackets as usize, outcome.sent);
         counters.add(PortCounter::TxBytes as usize, outcome.sent_bytes);
-        if outcome.errors + outcome.dropped + outcome.contained != 0 {
+        if outcome.errors + outcome.dropped + outcome.contained + outcome.ignored != 0 {
             self.count_lost(worker, &outcome, drops);
         }
+    }
+
+    /// The tunnel key with which the port would send the packet; `None`: the packet has none, there is no way to the peer, or the
+    /// port is no tunnel.
+    pub fn egress_tunnel(&self, packet: &Packet) -> Option<TunnelKey> {
+        let mut info = TunnelInfo::default();
+        info.set_key(packet.extension()?.egress.as_deref()?);
+        self.handle.egress_tunnel(packet, &mut info).ok()?;
+        Some(info.to_key())
     }
 
     /// Longest frame that surely fits, in bytes.
@@ -387,7 +394,8 @@ impl Vport {
             if reason == DropReason::OverMtu {
                 self.count(worker, PortCounter::TxErrors, 1);
                 self.log_over_mtu(packet.len());
-            } else {
+            } else if reason != DropReason::WrongLayer || !self.kind().is_tunnel() {
+                // (The kernel stops it before it comes to the tunnel's own counters.)
                 self.count(worker, PortCounter::TxDropped, 1);
             }
             pool.give(packet);
@@ -411,7 +419,7 @@ impl Vport {
         drops.add(DropReason::TunnelNoRoute, outcome.no_route);
         drops.add(DropReason::TxFull, outcome.dropped - outcome.over_mtu - outcome.no_tunnel);
         drops.add(DropReason::OverMtu, outcome.over_mtu);
-        drops.add(DropReason::TunnelNoKey, outcome.no_tunnel);
+        drops.add(DropReason::TunnelNoKey, outcome.no_tunnel + outcome.ignored);
         drops.add(DropReason::Contained, outcome.contained);
         self.count(worker, PortCounter::TxErrors, outcome.errors + outcome.contained);
         self.count(worker, PortCounter::TxDropped, outcome.dropped);

@@ -84,7 +84,11 @@ fn in_rust() -> BTreeMap<String, i64> {
     );
     layout!(rust, ABI, PortInfo { ifindex, mtu, flags, rx_queues, mac, link_up, pad });
     layout!(rust, ABI, PortParams { name, netns_fd, tx_queues, options, options_len, mac, is_local, pad });
-    layout!(rust, ABI, TxReport { sent, errors, dropped, no_route, sent_bytes, over_mtu, no_tunnel });
+    layout!(
+        rust,
+        ABI,
+        TxReport { sent, errors, dropped, no_route, sent_bytes, over_mtu, no_tunnel, ignored, pad }
+    );
     layout!(rust, ABI, OptionSpec { attr, kind, name, help });
     layout!(rust, ABI, HostApi { size, abi_version, log, set_tunnel, get_tunnel });
     layout!(

@@ -62,7 +62,18 @@ fn a_module_in_cpp_compiles_without_a_warning_and_loads() {
     for standard in ["-std=c++11", "-std=c++20"] {
         let folder = tempfile::tempdir().unwrap();
         let mut compiler = Command::new("c++")
-            .args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-x", "c++", "-"])
+            .args([
+                standard,
+                "-Wall",
+                "-Wextra",
+                "-Wpedantic",
+                "-Werror",
+                "-shared",
+                "-fPIC",
+                "-x",
+                "c++",
+                "-",
+            ])
             .args(["-fvisibility=hidden", "-o"])
             .arg(folder.path().join("vport-type-77.so"))
             .arg("-I")

@@ -25,6 +25,9 @@ struct Geneve;
 impl Codec for Geneve {
     const ANY_DESTINATION_PORT: bool = false;
     const TAKES_ZERO_CHECKSUM6: bool = false;
+    const SENDS_TTL_ZERO: bool = true;
+    const REFUSES_CUT_FRAMES: bool = true;
+    const COUNTS_NO_TUNNEL: bool = true;
 
     fn encode(&self, info: &TunnelInfo) -> Header {
         geneve::encode(info)

@@ -26,6 +26,9 @@ struct Vxlan {
 impl Codec for Vxlan {
     const ANY_DESTINATION_PORT: bool = true;
     const TAKES_ZERO_CHECKSUM6: bool = true;
+    const SENDS_TTL_ZERO: bool = false;
+    const REFUSES_CUT_FRAMES: bool = false;
+    const COUNTS_NO_TUNNEL: bool = false;
 
     fn encode(&self, info: &TunnelInfo) -> Header {
         vxlan::encode(info, self.options.gbp)

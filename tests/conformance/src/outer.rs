@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::hex_of_bytes;
 
 /// UDP ports of tunnels.
-const PORTS: [u16; 2] = [4789, 6081];
+const PORTS: [u16; 3] = [4789, 6081, 2222];
 
 fn ones(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;

@@ -87,7 +87,7 @@ fn decapsulate<C: Codec>(
     let start = port.codec.decode(bytes, &mut info)?;
     let frame = bytes.get_mut(start..).unwrap_or_default();
     if frame.len() < inner::ETH_HLEN {
-        return Err(Refusal::BadFrame);
+        return Err(Refusal::BadHeader);
     }
     ecn::decapsulate(info.tos, frame)?;
     Ok((info, start))

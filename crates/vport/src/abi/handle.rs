@@ -51,6 +51,8 @@ pub struct TxOutcome {
     pub over_mtu: u64,
     /// How many of `dropped` had no tunnel metadata.
     pub no_tunnel: u64,
+    /// Packets without tunnel metadata that no counter of the port knows.
+    pub ignored: u64,
 }
 
 /// A live port. Dropping it destroys the port: the last owner must be a thread that may block.
@@ -251,8 +253,9 @@ impl PortHandle {
             no_route: u64::from(report.no_route.min(report.errors)),
             over_mtu: u64::from(report.over_mtu.min(report.dropped)),
             no_tunnel: u64::from(report.no_tunnel.min(report.dropped.saturating_sub(report.over_mtu))),
+            ignored: u64::from(report.ignored),
         };
-        if code == 0 && outcome.sent + outcome.errors + outcome.dropped == n as u64 {
+        if code == 0 && outcome.sent + outcome.errors + outcome.dropped + outcome.ignored == n as u64 {
             return outcome;
         }
         self.tx_failed(n as u64, code, outcome)
@@ -261,7 +264,7 @@ impl PortHandle {
     /// Makes sense of a `tx` that failed or whose report does not add up.
     #[cold]
     fn tx_failed(&self, n: u64, code: i32, report: TxOutcome) -> TxOutcome {
-        let mentioned = report.sent + report.errors + report.dropped;
+        let mentioned = report.sent + report.errors + report.dropped + report.ignored;
         if mentioned > n {
             self.fault("tx", "reported more packets than it was given");
             return TxOutcome { contained: n, ..TxOutcome::default() };

@@ -117,6 +117,11 @@ impl PortKind {
         self.library.as_ref().map(Library::path)
     }
 
+    /// Whether ports of this type take and give tunnel metadata.
+    pub fn is_tunnel(&self) -> bool {
+        self.table.egress_tunnel.is_some()
+    }
+
     /// Whether ports of this type can receive at all.
     pub fn receives(&self) -> bool {
         self.table.rx.is_some()
