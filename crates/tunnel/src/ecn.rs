@@ -68,7 +68,8 @@ pub fn encapsulate(tos: u8, frame: &[u8]) -> u8 {
 /// Carries the outer header's mark over to the frame.
 ///
 /// # Errors
-/// [`Refusal::Ecn`]: congestion, for a frame whose sender would not understand the mark. [`Refusal::BadFrame`]: the frame's IP header is cut.
+/// [`Refusal::Ecn`]: congestion, for a frame whose sender would not understand the mark. [`Refusal::BadFrame`]: the IP header
+/// of the frame is cut.
 pub fn decapsulate(outer_tos: u8, frame: &mut [u8]) -> Result<(), Refusal> {
     if is_cut(frame) {
         return Err(Refusal::BadFrame);
