@@ -103,7 +103,7 @@ impl Devices {
             Change::Gone { ifindex, .. } | Change::MovedAway { ifindex, .. } => {
                 for port in self.ports(netns, *ifindex) {
                     // An internal port lives on without its device, or with its device elsewhere.
-                    if port.port_type() == OVS_VPORT_TYPE_NETDEV {
+                    if port.port_type() == OVS_VPORT_TYPE_NETDEV || port.kind().is_tunnel() {
                         self.switch.port_detach(&port);
                     }
                 }

@@ -442,16 +442,22 @@ impl Switch {
         port_no: Option<u32>,
     ) -> Result<Attempt, Error> {
         let netns = request.netns.as_ref().unwrap_or(datapath.netns());
-        if self.devices.find(netns.id(), &request.name).is_some() {
-            return Err(Error::NameTaken { name: request.name, netns: netns.id() });
-        }
         let kind = match self.registry.try_get(request.port_type) {
             Ok(kind) => kind,
             Err(portway_vport::Error::TypeUnknown { .. }) => return Ok(Attempt::TypeUnknown),
             Err(error) => return Err(error.into()),
         };
+        let taken = self.devices.find(netns.id(), &request.name).is_some();
+        let name_taken = || Error::NameTaken { name: request.name, netns: netns.id() };
+        // A tunnel's device is made last, so what is wrong with the tunnel is said first, as in the kernel.
+        if taken && !kind.kind().is_tunnel() {
+            return Err(name_taken());
+        }
         let port_no = port_no.unwrap_or(0);
         let made = self.create(kind, request, netns, port_no == 0)?;
+        if taken {
+            return Err(name_taken());
+        }
         self.publish_port(writer, datapath, request, port_no, made).map(Attempt::Added)
     }
 

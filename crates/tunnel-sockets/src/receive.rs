@@ -104,10 +104,10 @@ impl Inbox {
     /// EADDRINUSE: someone has the port.
     pub(crate) fn open(port: u16, zero6: bool) -> Result<Self, Errno> {
         let mut sockets = Vec::new();
-        pair(&mut sockets, Family::V4, port, false)?;
+        let port = pair(&mut sockets, Family::V4, port, false)?;
         match pair(&mut sockets, Family::V6, port, zero6) {
             // A host without IPv6 has tunnels over IPv4.
-            Ok(()) | Err(Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {}
+            Ok(_) | Err(Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {}
             Err(errno) => return Err(errno),
         }
         let arrays = Arrays {
@@ -259,11 +259,12 @@ impl Inbox {
     }
 }
 
-/// The two sockets of an IP version.
-fn pair(sockets: &mut Vec<RxSocket>, family: Family, port: u16, zero6: bool) -> Result<(), Errno> {
+/// The two sockets of an IP version; returns their port, which for 0 is one that is free.
+fn pair(sockets: &mut Vec<RxSocket>, family: Family, port: u16, zero6: bool) -> Result<u16, Errno> {
     let first = receiving(family, zero6)?;
     // Without SO_REUSEPORT: whoever has the port already is not joined, he is found out.
     first.bind(family, port)?;
+    let port = first.local()?.1;
     first.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     let second = receiving(family, zero6)?;
     second.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
@@ -273,7 +274,7 @@ fn pair(sockets: &mut Vec<RxSocket>, family: Family, port: u16, zero6: bool) -> 
     second.attach(libc::SO_ATTACH_FILTER, &by_checksum(family, 0, u32::MAX))?;
     sockets.push(RxSocket { socket: first, family, has_checksum: false });
     sockets.push(RxSocket { socket: second, family, has_checksum: true });
-    Ok(())
+    Ok(port)
 }
 
 fn receiving(family: Family, zero6: bool) -> Result<Socket, Errno> {

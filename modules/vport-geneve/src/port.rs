@@ -50,7 +50,7 @@ fn wanted_port(bytes: &[u8]) -> Result<u16, Errno> {
     // Of a repeated option the first counts, as in the kernel.
     let mut found = options::iter(bytes).filter_map(Result::ok).filter(|(attr, _)| *attr == DST_PORT);
     let (_, value) = found.next().ok_or(Errno::EINVAL)?;
-    as_u16(value.get(..2).ok_or(Errno::EINVAL)?)
+    as_u16(value)
 }
 
 impl PortType for GenevePort {

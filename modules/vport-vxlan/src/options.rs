@@ -31,7 +31,7 @@ impl Options {
                 .find(|(attr, _)| *attr == wanted)
                 .map(|(_, value)| value)
         };
-        let port = as_u16(find(DST_PORT).and_then(|value| value.get(..2)).ok_or(Errno::EINVAL)?)?;
+        let port = as_u16(find(DST_PORT).ok_or(Errno::EINVAL)?)?;
         let gbp = find(EXTENSION).map_or(Ok(false), read_extension)?;
         Ok(Self { port: if port == 0 { DEFAULT_PORT } else { port }, gbp })
     }
@@ -48,12 +48,16 @@ impl Options {
     }
 }
 
-/// Whether the nest has the group policy extension. EINVAL: it is empty, or holds what is not known.
+/// Whether the nest has the group policy extension. What is not known is passed over. EINVAL: it is empty; ERANGE: a flag with a value.
 fn read_extension(nest: &[u8]) -> Result<bool, Errno> {
     if nest.len() < 4 {
         return Err(Errno::EINVAL);
     }
-    Ok(options::iter(nest).filter_map(Result::ok).any(|(attr, _)| attr == GBP))
+    let mut flags = options::iter(nest).filter_map(Result::ok).filter(|(attr, _)| *attr == GBP);
+    match flags.next() {
+        Some((_, value)) if !value.is_empty() => Err(Errno::ERANGE),
+        flag => Ok(flag.is_some()),
+    }
 }
 
 #[cfg(test)]
@@ -73,5 +77,7 @@ mod tests {
         options::push(&mut zero, EXTENSION, &[]).unwrap();
         assert_eq!(Options::read(&zero), Err(Errno::EINVAL));
         assert_eq!(Options::read(&[]), Err(Errno::EINVAL));
+        assert_eq!(read_extension(&[5, 0, 1, 0, 1, 0, 0, 0]), Err(Errno::ERANGE));
+        assert_eq!(read_extension(&[4, 0, 9, 0]), Ok(false));
     }
 }

@@ -52,6 +52,8 @@ const REAL_TIME: Excuse = Excuse::Different(
     "a meter's bucket fills while the scenario runs: on a machine that stalls for 160 ms one packet more passes",
 );
 
+const NOT_IN_THE_WAY: Excuse =
+    Excuse::Different("this host cannot make the device that is in the port's way (geneve, gretap)");
 const GRE_SILENT: Excuse = Excuse::Different(
     "a GRE packet with something else than a frame inside is dropped without an ICMP answer: the host's stack leaves that to the port",
 );
@@ -59,6 +61,10 @@ const GRE_SILENT: Excuse = Excuse::Different(
 /// Scenarios and steps by name: "scenario" for all of its steps, "scenario:step" for one.
 const BY_NAME: &[(&str, Excuse)] = &[
     ("datapath-percpu", PER_CPU),
+    ("vport-vxlan-conflict:6", NOT_IN_THE_WAY),
+    ("vport-vxlan-conflict:8", NOT_IN_THE_WAY),
+    ("vport-vxlan-conflict:9", NUMBERS),
+    ("vport-vxlan-conflict:12", NOT_IN_THE_WAY),
     ("tun-rx-gre:15", GRE_SILENT),
     ("tun-rx-gre:23", GRE_SILENT),
     ("vport-internal-dev:6", TAP_MTU),

@@ -184,7 +184,14 @@ impl Player {
             "collect" | "mcast" => self.collect(step["settle"].as_u64().unwrap_or(60), recorded),
             "modules" => Ok(json!({"modules": self.modules.loaded()?})),
             "modprobe" => {
-                self.modules.modprobe(step["args"].as_str().unwrap_or_default()).map(|()| json!({}))
+                let done = self.modules.modprobe(step["args"].as_str().unwrap_or_default());
+                // What the kernel refused is to be refused.
+                let is_refused = recorded["rc"].as_u64().is_some_and(|code| code != 0);
+                match done {
+                    Ok(()) if is_refused => bail!("it was to be refused"),
+                    Err(error) if !is_refused => Err(error),
+                    Ok(()) | Err(_) => Ok(json!({})),
+                }
             }
             // To look at, not to match; and the processors are the daemon's affair.
             "show" | "links" | "conntrack" | "dmesg" | "affinity" => Ok(json!({})),
