@@ -119,7 +119,23 @@ impl Devices {
             Change::Mtu { ifindex, .. } | Change::Address { ifindex, .. } | Change::Link { ifindex, .. } => {
                 self.ports(netns, *ifindex).iter().for_each(|port| self.switch.port_refresh(port));
             }
-            Change::Appeared(_) | Change::NamespaceGone => {}
+            Change::NamespaceGone => self.namespace_gone(netns),
+            Change::Appeared(_) => {}
+        }
+    }
+
+    /// Nobody but us has the namespace: its datapaths go, and with them what keeps it alive. Bridges are their owner's business.
+    fn namespace_gone(&self, netns: NetnsId) {
+        for datapath in self.switch.datapaths() {
+            if datapath.netns().id() != netns || self.switching.is_bridge(datapath.id()) {
+                continue;
+            }
+            match self.switch.datapath_del(&datapath) {
+                Ok(()) => {
+                    tracing::info!(datapath = %datapath.name(), "deleted: its network namespace is gone");
+                }
+                Err(error) => tracing::warn!(datapath = %datapath.name(), "it stays: {error}"),
+            }
         }
     }
 }

@@ -81,10 +81,12 @@ impl<C: Codec> UdpPort<C> {
         let (name, queues) = (params.name, params.tx_queues.max(1));
         let make = || -> Result<_, Errno> {
             let claim = claim(Netns::current_id().map_err(errno)?)?;
+            // The name before the UDP port, as the kernel complains.
+            let device = Device::create(name, mtu)?;
             let inbox = Inbox::open(port, C::TAKES_ZERO_CHECKSUM6)?;
             let mut ports = Ports::default();
             let outboxes = (0..queues).map(|_| Outbox::open(&mut ports)).collect::<Result<Vec<_>, _>>()?;
-            Ok((claim, inbox, ports, outboxes, Routes::open()?, Device::create(name, mtu)?))
+            Ok((claim, inbox, ports, outboxes, Routes::open()?, device))
         };
         let (claim, inbox, ports, outboxes, routes, device) = match params.netns {
             None => make()?,
