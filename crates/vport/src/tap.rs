@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Taps: whoever wants to see what a port receives and sends. Without one a port pays one look at a flag for each batch.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use portway_buf::Packet;
@@ -26,6 +26,8 @@ pub trait Tap: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Taps {
     is_tapped: AtomicBool,
+    /// One change at a time: the flag and the list go together.
+    changing: Mutex<()>,
     taps: ArcSwapOption<Vec<Arc<dyn Tap>>>,
 }
 
@@ -57,11 +59,41 @@ impl Taps {
     }
 
     fn change(&self, change: impl Fn(&mut Vec<Arc<dyn Tap>>)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.taps.rcu(|taps| {
             let mut taps = taps.as_deref().cloned().unwrap_or_default();
             change(&mut taps);
             (!taps.is_empty()).then(|| Arc::new(taps))
         });
         self.is_tapped.store(self.taps.load().is_some(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Tap for Nobody {
+        fn packet(&self, _: Direction, _: &Packet) {}
+    }
+
+    #[test]
+    fn the_flag_follows_the_list_whoever_comes_and_goes() {
+        let taps = Taps::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        let tap: Arc<dyn Tap> = Arc::new(Nobody);
+                        taps.add(&tap);
+                        assert!(taps.is_tapped.load(Ordering::Relaxed), "a tap that nothing is shown to");
+                        taps.remove(&tap);
+                    }
+                });
+            }
+        });
+        assert!(!taps.is_tapped.load(Ordering::Relaxed) && taps.taps.load().is_none());
     }
 }

@@ -69,7 +69,7 @@ fn file(dir: &TempDir, content: &[u8]) -> std::path::PathBuf {
 
 fn receive(port: &Vport, pool: &mut Pool) -> Vec<Vec<u8>> {
     let mut batch = Batch::new();
-    port.rx(0, 0, pool, &mut batch).unwrap();
+    port.rx(0, 0, pool, &mut batch, &mut DropCounts::default()).unwrap();
     let frames = batch.iter().map(|packet| packet.frame().to_vec()).collect();
     pool.as_ref().give_all(&mut batch);
     frames
@@ -380,7 +380,7 @@ fn the_generator_is_fast() {
         let (mut pool, mut batch) = (Pool::new(), Batch::new());
         let start = std::time::Instant::now();
         for _ in 0..batches {
-            port.rx(0, 0, &mut pool, &mut batch).unwrap();
+            port.rx(0, 0, &mut pool, &mut batch, &mut DropCounts::default()).unwrap();
             pool.as_ref().give_all(&mut batch);
         }
         let packets = (batches * BATCH_MAX) as f64;
