@@ -62,11 +62,13 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config, lo
         .with_context(|| format!("cannot make the control socket in {}", args.socket_dir.display()))?;
 
     let workers = worker_count(args, config);
-    let handles = (0..workers).map(|_| Handle::new().map(Arc::new)).collect::<std::io::Result<Vec<_>>>()?;
+    let (to_devices, lost) = crossbeam_channel::unbounded();
+    let handle = |_| Handle::new(to_devices.clone()).map(Arc::new);
+    let handles = (0..workers).map(handle).collect::<std::io::Result<Vec<_>>>()?;
     let waker = Waker::default();
     let switch = make_switch(args, handles.clone(), waker.clone())?;
     let switching = Switching::new(Arc::clone(&switch));
-    let netlink = netlink::start(args, &switch, &switching)?;
+    let netlink = netlink::start(args, &switch, &switching, lost)?;
     let tuning = Arc::new(Tuning::default());
     let threads = start_threads(&switch, &switching, &handles, &waker, &tuning)?;
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
@@ -111,7 +113,8 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config, lo
 
 /// Deletes what is kept of netlink clients' datapaths.
 fn forget(args: &Args) -> Result<()> {
-    let switch = make_switch(args, vec![Arc::new(Handle::new()?)], Waker::default())?;
+    let switch =
+        make_switch(args, vec![Arc::new(Handle::new(crossbeam_channel::unbounded().0)?)], Waker::default())?;
     let file = File::new(&args.state_dir);
     for datapath in restore(&file, &switch) {
         switch.datapath_del(&datapath)?;

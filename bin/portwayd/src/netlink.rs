@@ -2,13 +2,15 @@
 //! The netlink server's thread: what stock OVS programs talk to.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use anyhow::{Context, Result};
+use crossbeam_channel::Receiver;
 use portway_control::Limits;
 use portway_datapath::Switch;
 use portway_netlink_server::{Handle, NetlinkServer};
+use portway_vport::Vport;
 
 use crate::args::Args;
 use crate::kept::{File, Keeper, restore};
@@ -33,7 +35,13 @@ impl Netlink {
 }
 
 /// Makes again what netlink clients had, starts the thread, and has packets of datapaths that are no bridge's sent to it.
-pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching>) -> Result<Netlink> {
+/// `lost`: ports whose device has gone.
+pub(crate) fn start(
+    args: &Args,
+    switch: &Arc<Switch>,
+    switching: &Arc<Switching>,
+    lost: Receiver<Weak<Vport>>,
+) -> Result<Netlink> {
     let path = args.socket.clone().unwrap_or_else(|| args.socket_dir.join(SOCKET_NAME));
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     // Clients of the daemon before this one still have theirs: new ones begin somewhere else.
@@ -41,7 +49,7 @@ pub(crate) fn start(args: &Args, switch: &Arc<Switch>, switching: &Arc<Switching
     let limits = Limits { cpus, first_port_id, ..Limits::default() };
     let mut server = NetlinkServer::bind(&path, Arc::clone(switch), limits).context("no netlink socket")?;
     let handle = server.handle();
-    netlink_devices::start(switch, switching, handle.clone())?;
+    netlink_devices::start(switch, switching, handle.clone(), lost)?;
     let file = File::new(&args.state_dir);
     restore(&file, switch);
     let keeper = Keeper::start(file, Arc::clone(switch))?;

@@ -3,7 +3,7 @@
 //! namespace is detached, one whose device is renamed follows it. Bridges look after their own ports.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -23,10 +23,17 @@ struct Devices {
     netlink: Handle,
     /// Datapaths by namespace.
     watched: HashMap<NetnsId, usize>,
+    /// Internal ports whose device was moved to another namespace.
+    moved: Vec<Weak<Vport>>,
 }
 
-/// Starts the threads that follow devices.
-pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>, netlink: Handle) -> Result<()> {
+/// Starts the threads that follow devices. `lost`: ports whose device a worker found gone.
+pub(crate) fn start(
+    switch: &Arc<Switch>,
+    switching: &Arc<Switching>,
+    netlink: Handle,
+    lost: Receiver<Weak<Vport>>,
+) -> Result<()> {
     let (watcher, watch, devices) = Watcher::new().context("cannot follow network devices")?;
     let changes = switch.subscribe();
     let follow = Devices {
@@ -35,6 +42,7 @@ pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>, netlink: H
         watch,
         netlink,
         watched: HashMap::new(),
+        moved: Vec::new(),
     };
     let run = move || {
         if let Err(error) = watcher.run() {
@@ -42,12 +50,19 @@ pub(crate) fn start(switch: &Arc<Switch>, switching: &Arc<Switching>, netlink: H
         }
     };
     thread::Builder::new().name("nl-watch".to_owned()).spawn(run)?;
-    thread::Builder::new().name("nl-devices".to_owned()).spawn(move || follow.run(&changes, &devices))?;
+    thread::Builder::new()
+        .name("nl-devices".to_owned())
+        .spawn(move || follow.run(&changes, &devices, &lost))?;
     Ok(())
 }
 
 impl Devices {
-    fn run(mut self, changes: &Receiver<Event>, devices: &Receiver<DeviceEvent>) {
+    fn run(
+        mut self,
+        changes: &Receiver<Event>,
+        devices: &Receiver<DeviceEvent>,
+        lost: &Receiver<Weak<Vport>>,
+    ) {
         loop {
             // Whatever changes by other ways than its own requests, the netlink server tells its clients of.
             self.netlink.wake();
@@ -60,6 +75,10 @@ impl Devices {
                 },
                 recv(devices) -> event => match event {
                     Ok(event) => self.device(&event),
+                    Err(_) => return,
+                },
+                recv(lost) -> port => match port {
+                    Ok(port) => self.lose(&port),
                     Err(_) => return,
                 },
             }
@@ -97,7 +116,16 @@ impl Devices {
         ports
     }
 
-    fn device(&self, event: &DeviceEvent) {
+    /// A port's device has gone. If it had been moved to another namespace, that one has gone, and the port goes with it.
+    fn lose(&mut self, port: &Weak<Vport>) {
+        self.moved.retain(|moved| moved.strong_count() != 0);
+        let was_moved = self.moved.iter().any(|moved| Weak::ptr_eq(moved, port));
+        if let Some(port) = port.upgrade().filter(|_| was_moved) {
+            self.switch.port_forget(&port);
+        }
+    }
+
+    fn device(&mut self, event: &DeviceEvent) {
         let netns = event.netns;
         match &event.what {
             Change::Gone { ifindex, .. } | Change::MovedAway { ifindex, .. } => {
@@ -105,6 +133,8 @@ impl Devices {
                     // An internal port lives on without its device, or with its device elsewhere.
                     if port.port_type() == OVS_VPORT_TYPE_NETDEV || port.kind().is_tunnel() {
                         self.switch.port_detach(&port);
+                    } else if matches!(event.what, Change::MovedAway { .. }) {
+                        self.moved.push(Arc::downgrade(&port));
                     }
                 }
             }

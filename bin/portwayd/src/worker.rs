@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use portway_datapath::{RxEntry, Switch, Worker};
 use portway_vport::Vport;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -54,6 +55,8 @@ impl Tuning {
 /// What others may do to a worker.
 #[derive(Debug)]
 pub(crate) struct Handle {
+    /// Ports whose device has gone are told of here.
+    lost: Sender<Weak<Vport>>,
     wake: OwnedFd,
     stop: AtomicBool,
     /// Panics that were contained.
@@ -61,9 +64,10 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// Ports whose device turns out to have gone are sent to `lost`.
+    pub(crate) fn new(lost: Sender<Weak<Vport>>) -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self { wake, stop: AtomicBool::new(false), faults: AtomicU64::new(0) })
+        Ok(Self { lost, wake, stop: AtomicBool::new(false), faults: AtomicU64::new(0) })
     }
 
     /// Makes the worker look at its receive queues again.
@@ -299,6 +303,10 @@ impl<'h> Loop<'h> {
     fn punish(&mut self, index: usize, errno: portway_vport::Errno) {
         let source = &mut self.sources[index];
         source.errors = source.errors.saturating_add(1);
+        if errno == portway_vport::Errno(Errno::NETDOWN.raw_os_error()) {
+            // Nobody listens any more when the daemon ends.
+            let _ = self.handle.lost.send(Weak::clone(&source.port));
+        }
         if source.errors > ERRORS_MAX && source.penalty_until.is_none() {
             tracing::debug!(?errno, "a port fails to receive");
             source.penalty_until = Some(Instant::now() + PENALTY);

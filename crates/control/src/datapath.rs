@@ -83,6 +83,7 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
     };
     let before = DatapathOptions { masks_cache_size: MASKS_CACHE_SIZE, ..DatapathOptions::default() };
     let options = options(&before, &request)?;
+    call.free_name(name);
     let switch = call.switch();
     let netns = call.netns.clone();
     // The port ids are looked at when the local port is made, that is after its name.

@@ -8,6 +8,8 @@ use portway_netlink::{AttrBuilder, Error};
 use portway_uapi::openvswitch::*;
 use portway_vport::{PortStats, Vport};
 
+use crate::devices::Seen;
+
 /// `dp_ifindex` of a datapath: the interface index of its local port's device.
 pub(crate) fn dp_ifindex(datapath: &Datapath) -> i32 {
     datapath.port(0).map_or(0, |port| port.ifindex()) as i32
@@ -46,7 +48,7 @@ pub(crate) fn encode_datapath(
 pub(crate) fn encode_vport(
     datapath: &Datapath,
     port: &Vport,
-    stats: ovs_vport_stats,
+    seen: Seen,
     b: &mut AttrBuilder<'_>,
 ) -> Result<(), Error> {
     let (name, pids) = (port.name(), port.upcall_pids());
@@ -57,8 +59,8 @@ pub(crate) fn encode_vport(
         port_type: port.port_type(),
         name: name.as_bytes(),
         ifindex: port.ifindex(),
-        netnsid: None,
-        stats,
+        netnsid: seen.netnsid.map(|id| id as i32),
+        stats: seen.stats,
         upcall_pids: shown_pids(datapath, &pids),
         options: has_options.then_some(options.as_slice()),
     };

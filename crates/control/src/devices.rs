@@ -5,7 +5,7 @@ use portway_datapath::{Datapath, Netns};
 use portway_uapi::openvswitch::{
     OVS_VPORT_TYPE_GENEVE, OVS_VPORT_TYPE_GRE, OVS_VPORT_TYPE_INTERNAL, OVS_VPORT_TYPE_VXLAN, ovs_vport_stats,
 };
-use portway_vport::{PortStats, Vport};
+use portway_vport::{NetnsId, PortStats, Vport};
 
 /// Bytes of an Ethernet header.
 const ETH_HLEN: u64 = 14;
@@ -14,6 +14,24 @@ const ETH_HLEN: u64 = 14;
 pub trait Devices: Send {
     /// A device's own counters; `None`: there is no such device, or nobody can tell.
     fn counters(&mut self, netns: &Netns, ifindex: u32) -> Option<ovs_vport_stats>;
+
+    /// Where a device is that has left `netns`: the number by which that namespace is known there, and its counters. `mac` tells it from
+    /// others with that index. `None`: it is in none of the namespaces known there.
+    fn elsewhere(&mut self, _netns: &Netns, _ifindex: u32, _mac: [u8; 6]) -> Option<(u32, ovs_vport_stats)> {
+        None
+    }
+
+    /// A namespace is not needed any more: nothing may keep it alive.
+    fn forget(&mut self, _netns: NetnsId) {}
+}
+
+/// What of a port only its device tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// Its statistics.
+    pub(crate) stats: ovs_vport_stats,
+    /// The namespace that the device has moved to, by its number in the datapath's.
+    pub(crate) netnsid: Option<u32>,
 }
 
 /// Knows of no device: for tests.
@@ -27,19 +45,41 @@ impl Devices for NoDevices {
 }
 
 /// A port's statistics as the kernel tells them: those of its device, and what the switch itself did not send.
-pub(crate) fn port_stats(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport) -> ovs_vport_stats {
+pub(crate) fn look(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport) -> Seen {
     let own = port.stats();
     if matches!(port.port_type(), OVS_VPORT_TYPE_VXLAN | OVS_VPORT_TYPE_GENEVE | OVS_VPORT_TYPE_GRE) {
-        return tunnel_stats(port.port_type(), &own);
+        return Seen { stats: tunnel_stats(port.port_type(), &own), netnsid: None };
     }
     let counted = (port.ifindex() != 0).then(|| devices.counters(datapath.netns(), port.ifindex())).flatten();
-    let Some(mut stats) = counted else { return crate::describe::vport_stats(&own) };
+    let (netnsid, counted) = match counted {
+        Some(stats) => (None, Some(stats)),
+        None => {
+            elsewhere(devices, datapath, port).map_or((None, None), |(id, stats)| (Some(id), Some(stats)))
+        }
+    };
+    let Some(mut stats) = counted else { return Seen { stats: crate::describe::vport_stats(&own), netnsid } };
     if port.port_type() == OVS_VPORT_TYPE_INTERNAL {
         // What the switch sends to the device is received there, without its Ethernet header.
         stats.rx_bytes = stats.rx_bytes.saturating_sub(ETH_HLEN * stats.rx_packets);
     }
     stats.tx_errors += own.tx_errors;
-    stats
+    Seen { stats, netnsid }
+}
+
+/// Where the device of an internal port is that is not where it was made.
+fn elsewhere(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport) -> Option<(u32, ovs_vport_stats)> {
+    if port.port_type() != OVS_VPORT_TYPE_INTERNAL || port.ifindex() == 0 {
+        return None;
+    }
+    // It may have got another index with the move.
+    let info = port.refresh_info().ok()?;
+    devices.elsewhere(datapath.netns(), info.ifindex, info.mac)
+}
+
+/// Whether the device of an internal port has left the datapath's namespace, so that its name is free there.
+pub(crate) fn has_left(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport) -> bool {
+    devices.counters(datapath.netns(), port.ifindex()).is_none()
+        && elsewhere(devices, datapath, port).is_some()
 }
 
 /// A tunnel port's statistics: the switch's own, since the device only stands for the port.

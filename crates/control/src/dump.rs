@@ -18,7 +18,7 @@ use portway_uapi::psample::PSAMPLE_CMD_NEW_GROUP;
 use crate::call::{Call, Handled, MESSAGE_MAX};
 use crate::ctrl;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
-use crate::devices::{Devices, port_stats};
+use crate::devices::{Devices, look};
 use crate::flow::encode_flow;
 use crate::server::{ClientId, Server};
 
@@ -161,8 +161,8 @@ impl Dump {
             }
             Items::Vports(datapath, ports) => {
                 let Some(port) = datapath.port(ports[next]) else { return Ok(false) };
-                let stats = port_stats(world.devices, datapath, &port);
-                ovs(out, datapath, &|b| encode_vport(datapath, &port, stats, b))?;
+                let seen = look(world.devices, datapath, &port);
+                ovs(out, datapath, &|b| encode_vport(datapath, &port, seen, b))?;
             }
             Items::Flows(datapath, flows, ufid_flags) => {
                 ovs(out, datapath, &|b| encode_flow(datapath, &flows[next], *ufid_flags, b))?;

@@ -10,7 +10,7 @@ use portway_vport::NetnsId;
 use crate::call::MESSAGE_MAX;
 use crate::client::Client;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
-use crate::devices::port_stats;
+use crate::devices::look;
 use crate::server::{ClientId, Server};
 
 impl Server {
@@ -66,15 +66,20 @@ impl Server {
                 self.announce(&family::DATAPATH, OVS_DP_CMD_DEL, datapath, 0, |b| {
                     encode_datapath(datapath, cpus, b)
                 });
+                let netns = datapath.netns().id();
+                if self.switch.datapaths().iter().all(|other| other.netns().id() != netns) {
+                    self.devices.forget(netns);
+                }
             }
             Event::PortAdded { datapath, port } => {
                 // Gone again already: nobody needs to hear that it was there.
                 let Some(port) = port.upgrade() else { return };
-                let stats = port_stats(&mut *self.devices, datapath, &port);
+                let seen = look(&mut *self.devices, datapath, &port);
                 self.announce(&family::VPORT, OVS_VPORT_CMD_NEW, datapath, dp_ifindex(datapath), |b| {
-                    encode_vport(datapath, &port, stats, b)
+                    encode_vport(datapath, &port, seen, b)
                 });
             }
+            Event::PortRemoved { last, .. } if last.is_silent => {}
             Event::PortRemoved { datapath, last, .. } => {
                 self.announce(&family::VPORT, OVS_VPORT_CMD_DEL, datapath, dp_ifindex(datapath), |b| {
                     crate::describe::encode_removed(datapath, last, b)

@@ -13,7 +13,7 @@ use portway_vport::{PortName, Vport};
 use crate::call::{Call, Handled};
 use crate::datapath::port_ids;
 use crate::describe::{dp_ifindex, encode_vport};
-use crate::devices::port_stats;
+use crate::devices::{has_left, look};
 use crate::errno::errno_of;
 use crate::names::make_named;
 
@@ -53,8 +53,25 @@ impl Call<'_> {
     }
 
     fn vport_message(&mut self, cmd: u8, datapath: &Datapath, port: &Vport) -> Result<Vec<u8>, Refusal> {
-        let stats = port_stats(&mut *self.server.devices, datapath, port);
-        self.encode(cmd, dp_ifindex(datapath), |b| encode_vport(datapath, port, stats, b))
+        let seen = look(&mut *self.server.devices, datapath, port);
+        self.encode(cmd, dp_ifindex(datapath), |b| encode_vport(datapath, port, seen, b))
+    }
+
+    /// Takes the name from a port whose device has moved to another namespace: there, the name is its, here it is free. The port stays, by
+    /// its number.
+    pub(crate) fn free_name(&mut self, name: &[u8]) {
+        let switch = Arc::clone(&self.server.switch);
+        let Some(port) = PortName::new(name).and_then(|name| switch.port_named(self.netns.id(), &name))
+        else {
+            return;
+        };
+        // A local port's name is its datapath's, wherever its device is.
+        if port.port_no() != OVSP_LOCAL
+            && let Some(datapath) = switch.datapath(port.datapath())
+            && has_left(&mut *self.server.devices, &datapath, &port)
+        {
+            switch.devices().remove(&port);
+        }
     }
 
     /// A port's upcall port ids: not more than there are CPUs.
@@ -78,6 +95,7 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
         return Err(Errno::EFBIG.into());
     }
     let datapath = call.datapath(request.dp_ifindex)?;
+    call.free_name(name);
     let make = |call: &Call<'_>, name| {
         let port = PortRequest {
             port_no: request.port_no.filter(|port_no| *port_no != 0),

@@ -232,26 +232,36 @@ impl Switch {
             self.unpublish_port(datapath, &port);
             port
         };
-        self.finish_port_removal(datapath, port, HOLDERS_MAX);
+        self.finish_port_removal(datapath, port, HOLDERS_MAX, false);
         Ok(())
     }
 
     /// Deletes this very port, if it is still there; what device events call. Returns whether it was.
     pub fn port_detach(&self, port: &Arc<Vport>) -> bool {
-        let datapath = {
-            let writer = self.lock();
-            let Some(entry) = writer.datapaths.get(&port.datapath()) else { return false };
-            let datapath = Arc::clone(&entry.datapath);
-            let here = datapath.port(port.port_no()).is_some_and(|found| Arc::ptr_eq(&found, port));
-            if !here || port.port_no() == 0 {
-                return false;
-            }
-            self.unpublish_port(&datapath, port);
-            datapath
-        };
+        let Some(datapath) = self.take_out(port) else { return false };
         // The caller has the port still: there is nothing to wait for.
-        self.finish_port_removal(&datapath, Arc::clone(port), Duration::ZERO);
+        self.finish_port_removal(&datapath, Arc::clone(port), Duration::ZERO, false);
         true
+    }
+
+    /// As [`Switch::port_detach`], but netlink clients are not told: the kernel module says nothing of an internal port whose device went
+    /// with its namespace.
+    pub fn port_forget(&self, port: &Arc<Vport>) -> bool {
+        let Some(datapath) = self.take_out(port) else { return false };
+        self.finish_port_removal(&datapath, Arc::clone(port), Duration::ZERO, true);
+        true
+    }
+
+    /// Takes this very port out of its datapath, if it is still there.
+    fn take_out(&self, port: &Arc<Vport>) -> Option<Arc<Datapath>> {
+        let writer = self.lock();
+        let datapath = Arc::clone(&writer.datapaths.get(&port.datapath())?.datapath);
+        let here = datapath.port(port.port_no()).is_some_and(|found| Arc::ptr_eq(&found, port));
+        if !here || port.port_no() == 0 {
+            return None;
+        }
+        self.unpublish_port(&datapath, port);
+        Some(datapath)
     }
 
     /// Makes a datapath's port 0 anew, with the name and the address that it had: for when somebody deleted its device. Flows, other ports
@@ -537,8 +547,14 @@ impl Switch {
         }
     }
 
-    fn finish_port_removal(&self, datapath: &Arc<Datapath>, port: Arc<Vport>, patience: Duration) {
-        let last = RemovedPort::of(&port);
+    fn finish_port_removal(
+        &self,
+        datapath: &Arc<Datapath>,
+        port: Arc<Vport>,
+        patience: Duration,
+        is_silent: bool,
+    ) {
+        let last = Box::new(RemovedPort { is_silent, ..RemovedPort::of(&port) });
         self.release_ports(datapath, vec![port], patience, drop);
         let datapath = Arc::clone(datapath);
         let (port_no, name, port_type) = (last.port_no, last.name, last.port_type);

@@ -61,13 +61,15 @@ pub struct RemovedPort {
     pub upcall_pids: Vec<u32>,
     /// Its options, if it had any to report: netlink attributes.
     pub options: Option<Vec<u8>>,
+    /// Netlink clients are not told.
+    pub is_silent: bool,
 }
 
 impl RemovedPort {
-    pub(crate) fn of(port: &Vport) -> Box<Self> {
+    pub(crate) fn of(port: &Vport) -> Self {
         let mut options = Vec::new();
         let has_options = port.handle().get_options(&mut options).unwrap_or(false);
-        Box::new(Self {
+        Self {
             port_no: port.port_no(),
             name: port.name(),
             port_type: port.port_type(),
@@ -75,7 +77,8 @@ impl RemovedPort {
             stats: port.stats(),
             upcall_pids: port.upcall_pids().to_vec(),
             options: has_options.then_some(options),
-        })
+            is_silent: false,
+        }
     }
 }
 

@@ -14,8 +14,20 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 /// Numbers of linux/rtnetlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
+const RTM_NEWNSID: u16 = 88;
+const RTM_GETNSID: u16 = 90;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_STATS64: u16 = 23;
+const IFLA_TARGET_NETNSID: u16 = 46;
+const NETNSA_NSID: u16 = 1;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// Bytes of struct rtgenmsg, padded.
+const RTGENMSG: usize = 4;
+/// Namespaces that a device is looked for in.
+const PEERS_MAX: usize = 4096;
 /// Bytes of struct ifinfomsg, and where its index is.
 const IFINFOMSG: usize = 16;
 const IFINDEX_AT: usize = 4;
@@ -47,52 +59,115 @@ impl LinkCounters {
         self.sockets.get(&netns.id())
     }
 
-    fn ask(&mut self, netns: &Netns, ifindex: u32) -> Option<()> {
+    /// Asks for a device, in `netns` or in the namespace that has that number there; the answer is in the buffer.
+    fn ask(&mut self, netns: &Netns, ifindex: u32, peer: Option<u32>) -> Option<()> {
+        let mut info = [0; IFINFOMSG + 8];
+        info[IFINDEX_AT..IFINDEX_AT + 4].copy_from_slice(&ifindex.to_ne_bytes());
+        info[IFINFOMSG..IFINFOMSG + 2].copy_from_slice(&8_u16.to_ne_bytes());
+        info[IFINFOMSG + 2..IFINFOMSG + 4].copy_from_slice(&IFLA_TARGET_NETNSID.to_ne_bytes());
+        info[IFINFOMSG + 4..].copy_from_slice(&peer.unwrap_or(0).to_ne_bytes());
+        let body = if peer.is_some() { &info[..] } else { &info[..IFINFOMSG] };
+        self.request(netns, RTM_GETLINK, NLM_F_REQUEST, body)?;
+        self.receive(netns)
+    }
+
+    fn request(&mut self, netns: &Netns, kind: u16, flags: u16, body: &[u8]) -> Option<()> {
         let mut request = Datagram::new(4096);
-        let header = Header { kind: RTM_GETLINK, flags: NLM_F_REQUEST, seq: ifindex, pid: 0 };
         let fill = |buf: &mut Vec<u8>, _| {
-            let mut info = [0; IFINFOMSG];
-            info[IFINDEX_AT..IFINDEX_AT + 4].copy_from_slice(&ifindex.to_ne_bytes());
-            buf.extend_from_slice(&info);
+            buf.extend_from_slice(body);
             Ok(())
         };
-        request.raw::<Error>(header, fill).ok()?;
+        request.raw::<Error>(Header { kind, flags, seq: 0, pid: 0 }, fill).ok()?;
+        send(self.socket(netns)?, request.bytes(), SendFlags::empty()).ok().map(drop)
+    }
+
+    fn receive(&mut self, netns: &Netns) -> Option<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(64 << 10, 0);
-        let socket = self.socket(netns)?;
-        send(socket, request.bytes(), SendFlags::empty()).ok()?;
-        let (_, len) = recv(socket, &mut buffer[..], RecvFlags::empty()).ok()?;
+        let (_, len) = recv(self.socket(netns)?, &mut buffer[..], RecvFlags::empty()).ok()?;
         buffer.truncate(len);
         self.buffer = buffer;
         Some(())
     }
-}
 
-impl Devices for LinkCounters {
-    fn counters(&mut self, netns: &Netns, ifindex: u32) -> Option<ovs_vport_stats> {
-        self.ask(netns, ifindex)?;
+    /// The numbers of the namespaces that are known in `netns`.
+    fn peers(&mut self, netns: &Netns) -> Option<Vec<u32>> {
+        self.request(netns, RTM_GETNSID, NLM_F_REQUEST | NLM_F_DUMP, &[0; RTGENMSG])?;
+        let mut peers = Vec::new();
+        loop {
+            self.receive(netns)?;
+            for message in Messages::new(&self.buffer) {
+                match message.header().nlmsg_type {
+                    NLMSG_DONE | NLMSG_ERROR => return Some(peers),
+                    RTM_NEWNSID => {
+                        let mut attrs = Attrs::new(message.payload().get(RTGENMSG..)?);
+                        let number = attrs.find(|attr| attr.kind() == NETNSA_NSID)?;
+                        if peers.len() < PEERS_MAX {
+                            peers.push(number.u32().ok()?);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The counters and the address of the device that the buffer's answer describes.
+    fn answer(&self) -> Option<(ovs_vport_stats, [u8; 6])> {
         let message = Messages::new(&self.buffer).next()?;
         if message.header().nlmsg_type != RTM_NEWLINK {
             return None;
         }
-        let attrs = Attrs::new(message.payload().get(IFINFOMSG..)?);
-        let stats = attrs.into_iter().find(|attr| attr.kind() == IFLA_STATS64)?;
-        let (words, _) = stats.payload().as_chunks::<8>();
-        let [rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped, ..] =
-            words
-        else {
-            return None;
-        };
-        let number = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
-        Some(ovs_vport_stats {
-            rx_packets: number(rx_packets),
-            tx_packets: number(tx_packets),
-            rx_bytes: number(rx_bytes),
-            tx_bytes: number(tx_bytes),
-            rx_errors: number(rx_errors),
-            tx_errors: number(tx_errors),
-            rx_dropped: number(rx_dropped),
-            tx_dropped: number(tx_dropped),
-        })
+        let (mut stats, mut mac) = (None, [0; 6]);
+        for attr in Attrs::new(message.payload().get(IFINFOMSG..)?) {
+            match attr.kind() {
+                IFLA_STATS64 => stats = counters(attr.payload()),
+                IFLA_ADDRESS => mac = attr.payload().try_into().unwrap_or_default(),
+                _ => {}
+            }
+        }
+        Some((stats?, mac))
+    }
+}
+
+/// The counters in struct rtnl_link_stats64.
+fn counters(bytes: &[u8]) -> Option<ovs_vport_stats> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let [rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped, ..] =
+        words
+    else {
+        return None;
+    };
+    let number = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    Some(ovs_vport_stats {
+        rx_packets: number(rx_packets),
+        tx_packets: number(tx_packets),
+        rx_bytes: number(rx_bytes),
+        tx_bytes: number(tx_bytes),
+        rx_errors: number(rx_errors),
+        tx_errors: number(tx_errors),
+        rx_dropped: number(rx_dropped),
+        tx_dropped: number(tx_dropped),
+    })
+}
+
+impl Devices for LinkCounters {
+    fn counters(&mut self, netns: &Netns, ifindex: u32) -> Option<ovs_vport_stats> {
+        self.ask(netns, ifindex, None)?;
+        self.answer().map(|(stats, _)| stats)
+    }
+
+    fn elsewhere(&mut self, netns: &Netns, ifindex: u32, mac: [u8; 6]) -> Option<(u32, ovs_vport_stats)> {
+        for peer in self.peers(netns)? {
+            self.ask(netns, ifindex, Some(peer))?;
+            if let Some((stats, _)) = self.answer().filter(|(_, found)| *found == mac) {
+                return Some((peer, stats));
+            }
+        }
+        None
+    }
+
+    fn forget(&mut self, netns: NetnsId) {
+        self.sockets.remove(&netns);
     }
 }

@@ -138,6 +138,17 @@ impl Links {
         self.ask(RTM_SETLINK, NLM_F_ACK, index, &attributes, |_| ControlFlow::Continue(()))
     }
 
+    /// Brings a device up.
+    pub fn set_up(&mut self, index: u32) -> Result<(), Error> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut bytes = request(RTM_SETLINK, NLM_F_ACK, self.sequence, index, &[]);
+        // The flags and which of them to change: the last two words of struct ifinfomsg.
+        let len = bytes.len();
+        bytes[len - 8..len - 4].copy_from_slice(&flags::UP.to_ne_bytes());
+        bytes[len - 4..].copy_from_slice(&flags::UP.to_ne_bytes());
+        self.exchange(&bytes, |_| ControlFlow::Continue(()))
+    }
+
     fn one(&mut self, index: u32, attributes: &[u8]) -> Result<Link, Error> {
         let mut found = None;
         self.ask(RTM_GETLINK, NLM_F_ACK, index, attributes, |link| {
@@ -154,11 +165,15 @@ impl Links {
         flags: u16,
         index: u32,
         attributes: &[u8],
-        mut each: impl FnMut(Link) -> ControlFlow<()>,
+        each: impl FnMut(Link) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request(kind, flags, self.sequence, index, attributes);
-        send(&self.socket, &bytes, SendFlags::empty()).map_err(Error::call("rtnetlink request"))?;
+        self.exchange(&bytes, each)
+    }
+
+    fn exchange(&self, bytes: &[u8], mut each: impl FnMut(Link) -> ControlFlow<()>) -> Result<(), Error> {
+        send(&self.socket, bytes, SendFlags::empty()).map_err(Error::call("rtnetlink request"))?;
         let mut buffer = vec![0; DATAGRAM];
         loop {
             let (length, _) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())

@@ -114,15 +114,21 @@ impl RxQueue {
     }
 }
 
-/// Sends every packet of `batch` and gives all of them back.
+/// Sends every packet of `batch` and gives all of them back. A device that is down takes none, which is no error.
 pub(crate) fn send(tap: &Tap, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+    let takes_frames = tap.takes_frames() || tap.is_gone();
     for packet in batch.iter_mut() {
-        match write(tap, packet) {
+        match if takes_frames { write(tap, packet) } else { Err(Errno(libc::EIO)) } {
             Ok(()) => {
                 report.sent += 1;
                 report.sent_bytes += packet.len() as u64;
             }
             Err(Errno(libc::EAGAIN | libc::ENOBUFS)) => report.dropped += 1,
+            // The device is down.
+            Err(Errno(libc::EIO)) => {
+                tap.set_down();
+                report.dropped += 1;
+            }
             Err(_) => report.errors += 1,
         }
     }

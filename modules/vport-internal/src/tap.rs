@@ -30,6 +30,7 @@ pub(crate) struct Device {
     pub(crate) ifindex: u32,
     pub(crate) mtu: u32,
     pub(crate) mac: [u8; 6],
+    /// Up and with a carrier.
     pub(crate) is_up: bool,
 }
 
@@ -39,10 +40,15 @@ pub(crate) struct Tap {
     file: OwnedFd,
     /// Whether the device was found deleted from outside.
     gone: AtomicBool,
-    /// A socket for questions in the namespace where the device was last seen.
-    control: Mutex<Control>,
+    /// Whether the device was up when that was last looked at.
+    up: AtomicBool,
+    /// For questions in the namespace where the device was made.
+    home: Control,
+    /// Held while something is asked: names are looked up and used in two steps.
+    asking: Mutex<()>,
 }
 
+/// A socket for questions in one namespace. It keeps that namespace alive.
 #[derive(Debug)]
 struct Control {
     socket: OwnedFd,
@@ -50,15 +56,15 @@ struct Control {
 }
 
 impl Tap {
-    /// Makes a TAP in the calling thread's namespace, with offloads on, and brings it up. `mac` of zeros: the kernel
-    /// chooses one. EEXIST: a device has that name. One that outlived the process that made it is taken over as it is.
+    /// Makes a TAP in the calling thread's namespace, with offloads on; it is down. `mac` of zeros: the kernel chooses
+    /// one. EEXIST: a device has that name. One that outlived the process that made it is taken over as it is.
     pub(crate) fn create(name: &CStr, mac: [u8; 6], queues: usize) -> Result<Self, Errno> {
-        let control = Mutex::new(Control::open()?);
         let (file, is_new) = match make(name, queues, libc::IFF_TUN_EXCL) {
             Err(Errno(libc::EEXIST)) if is_orphan(name) => (make(name, queues, 0)?, false),
             made => (made?, true),
         };
-        let tap = Self { file, gone: AtomicBool::new(false), control };
+        let (gone, up) = (AtomicBool::new(false), AtomicBool::new(false));
+        let tap = Self { home: Control::open()?, file, gone, up, asking: Mutex::default() };
         tap.offer_offloads()?;
         if is_new {
             tap.set_up(mac)?;
@@ -66,22 +72,17 @@ impl Tap {
         Ok(tap)
     }
 
-    /// What a new device is given: address, alias, and the order to be up.
+    /// What a new device is given: address and alias.
     fn set_up(&self, mac: [u8; 6]) -> Result<(), Errno> {
         let mut request = self.named()?;
         if mac != [0; 6] {
             self.set_mac(mac)?;
         }
-        let control = self.lock();
-        ioctl(&control.socket, libc::SIOCGIFINDEX, &mut request)?;
+        ioctl(&self.home.socket, libc::SIOCGIFINDEX, &mut request)?;
         // SAFETY: the kernel has filled this member of the union.
         let index = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
         let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
-        links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))?;
-        ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request)?;
-        // SAFETY: as above.
-        request.ifr_ifru.ifru_flags = unsafe { request.ifr_ifru.ifru_flags } | libc::IFF_UP as i16;
-        ioctl(&control.socket, libc::SIOCSIFFLAGS, &mut request)
+        links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))
     }
 
     /// Whether the device outlives the process, with its index, addresses and routes, until it is dropped.
@@ -94,8 +95,10 @@ impl Tap {
 
     /// What the device is now, in whatever namespace; `None`: it has gone.
     pub(crate) fn device(&self) -> Option<Device> {
-        let mut control = self.lock();
-        control.follow(&self.file)?;
+        // A panic leaves nothing half-made: the lock only keeps questions apart.
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let away = self.away()?;
+        let control = away.as_ref().unwrap_or(&self.home);
         let mut request = self.named().ok()?;
         ioctl(&self.file, libc::SIOCGIFHWADDR, &mut request).ok()?;
         // SAFETY: the kernel has filled this member of the union.
@@ -110,8 +113,25 @@ impl Tap {
         ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request).ok()?;
         // SAFETY: as above.
         let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        self.up.store(flags & libc::IFF_UP != 0, Ordering::Relaxed);
         let wanted = libc::IFF_UP | libc::IFF_RUNNING;
         Some(Device { ifindex, mtu, mac, is_up: flags & wanted == wanted })
+    }
+
+    /// Whether the device takes frames. One that was down is looked at again: the news that it is up may be on its way.
+    #[inline]
+    pub(crate) fn takes_frames(&self) -> bool {
+        self.up.load(Ordering::Relaxed) || self.is_up_after_all()
+    }
+
+    #[cold]
+    fn is_up_after_all(&self) -> bool {
+        !self.is_gone() && self.device().is_some() && self.up.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the device does not take frames any more.
+    pub(crate) fn set_down(&self) {
+        self.up.store(false, Ordering::Relaxed);
     }
 
     /// Whether the device was deleted from outside.
@@ -136,9 +156,20 @@ impl Tap {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Control> {
-        // A panic cannot leave a Control half-made: it is replaced whole.
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A way to ask in the namespace where the device is, if it has left the one where it was made. Not kept: it would keep that namespace
+    /// alive. The outer `None`: there is no device any more.
+    fn away(&self) -> Option<Option<Control>> {
+        // SAFETY: no argument; a successful result is a fresh descriptor.
+        let fd = unsafe { libc::ioctl(self.file.as_raw_fd(), TUNGETDEVNETNS) };
+        if fd < 0 {
+            return None;
+        }
+        // SAFETY: as above: nobody else owns it.
+        let namespace = Netns::from_owned(unsafe { OwnedFd::from_raw_fd(fd) }).ok()?;
+        if namespace.id() == self.home.namespace {
+            return Some(None);
+        }
+        Some(Some(namespace.run(Control::open).ok()?.ok()?))
     }
 
     /// A request that names the device as it is called now.
@@ -200,22 +231,6 @@ impl Control {
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         let namespace = Netns::current_id().map_err(|error| Errno(error.errno()))?;
         Ok(Self { socket, namespace })
-    }
-
-    /// Goes to the namespace that the device is in.
-    fn follow(&mut self, tap: &OwnedFd) -> Option<()> {
-        // SAFETY: no argument; a successful result is a fresh descriptor.
-        let fd = unsafe { libc::ioctl(tap.as_raw_fd(), TUNGETDEVNETNS) };
-        if fd < 0 {
-            return None;
-        }
-        // SAFETY: as above: nobody else owns it.
-        let file = unsafe { OwnedFd::from_raw_fd(fd) };
-        let namespace = Netns::from_owned(file).ok()?;
-        if namespace.id() != self.namespace {
-            *self = namespace.run(Self::open).ok()?.ok()?;
-        }
-        Some(())
     }
 }
 

@@ -54,6 +54,7 @@ impl Site {
         switch.veth("p2", &host, "eth0");
         host.ip("addr add 10.2.0.2/24 dev eth0");
         let tap = Arc::new(internal(&switch, "i1"));
+        switch.ip("link set i1 up");
         switch.ip("addr add 10.2.0.1/24 dev i1");
         let veth = Arc::new(create(&switch, "p2", [0; 6]).unwrap());
         Self { switch, host, tap, veth }
@@ -132,7 +133,7 @@ fn the_device_is_made_as_wanted_and_goes_with_the_port() {
     assert_eq!((info.mac, info.mtu, info.flags), (mac, 1500, info_flags::OFFLOAD));
     let link = links.by_name("i1").unwrap();
     assert_eq!((link.index, link.mac, link.mtu), (info.ifindex, mac, 1500));
-    assert_ne!(link.flags & portway_netwatch::flags::UP, 0, "brought up");
+    assert_eq!(link.flags & portway_netwatch::flags::UP, 0, "it starts down, as the kernel's");
     let chosen = internal(&space, "i2").info().mac;
     assert_eq!((chosen[0] & 1, chosen[0] & 2), (0, 2), "unicast and locally administered: {chosen:x?}");
     drop(port);
@@ -189,7 +190,26 @@ fn changes_made_by_the_host_are_seen() {
     let (mut batch, mut report) = (Batch::new(), TxReport::default());
     batch.push(Packet::copied_from(&[0; 60]).unwrap());
     site.tap.tx(0, &mut pool.as_ref(), &mut batch, &mut report);
-    assert_eq!(report, TxReport { errors: 1, ..TxReport::default() });
+    assert_eq!(report, TxReport { dropped: 1, ..TxReport::default() });
+    // Up again: the next frame is taken, whether anybody has told the port or not.
+    site.switch.ip("link set i1 up");
+    batch.push(Packet::copied_from(&[0; 60]).unwrap());
+    site.tap.tx(0, &mut pool.as_ref(), &mut batch, &mut report);
+    assert_eq!((report.sent, report.dropped, report.errors), (1, 1, 0));
+}
+
+#[test]
+fn a_namespace_that_the_device_was_moved_to_can_go() {
+    let (space, elsewhere) = (Space::new("stays"), Space::new("goes"));
+    let port = internal(&space, "i1");
+    space.ip(&format!("link set i1 netns {}", elsewhere.name));
+    elsewhere.ip("link set i1 up");
+    assert_eq!(port.info().link_up, 1, "seen where it is");
+    drop(elsewhere);
+    let mut pool = Pool::new();
+    let mut rx = || port.rx(0, &mut pool.as_ref(), &mut Batch::new());
+    assert!(soon(|| rx() == Err(Errno(libc::ENETDOWN))), "the device goes with its namespace");
+    assert_eq!(port.info().link_up, 0);
 }
 
 #[test]

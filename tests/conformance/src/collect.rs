@@ -11,18 +11,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 
 use crate::hex_of_bytes;
+use crate::idle;
 use crate::message;
 use crate::outer::mask_outer;
 use crate::player::{Player, left_ms};
 use crate::space::split;
 use crate::tap;
 
-/// What is recorded may take so long to come.
-const LATE: Duration = Duration::from_millis(700);
 /// When all that is recorded has come, more may come within this time.
 const GRACE: Duration = Duration::from_millis(4);
-/// Nothing is recorded: nothing may come within this time at least.
+/// Nothing is recorded: nothing may come within this time, and until the daemon has nothing more to do.
 const SILENCE: Duration = Duration::from_millis(12);
+/// The longest such time: recordings have longer ones, for a machine that was slower than any that this runs on.
+const SILENCE_MAX: Duration = Duration::from_millis(60);
 
 /// Collects after one step.
 pub(crate) struct Collector<'a> {
@@ -62,8 +63,12 @@ impl<'a> Collector<'a> {
 
     pub(crate) fn run(mut self, settle_ms: u64) -> Result<Value> {
         let settle = Duration::from_millis(settle_ms);
-        let quiet = if settle.is_zero() { Duration::from_millis(1) } else { settle.max(SILENCE) };
-        let mut deadline = Instant::now() + if self.awaited == 0 { quiet } else { LATE };
+        let quiet =
+            if settle.is_zero() { Duration::from_millis(1) } else { settle.clamp(SILENCE, SILENCE_MAX) };
+        if self.awaited == 0 && !settle.is_zero() {
+            idle::wait(self.player.daemon);
+        }
+        let mut deadline = Instant::now() + if self.awaited == 0 { quiet } else { self.player.patience };
         loop {
             if !self.wait(left_ms(deadline))? {
                 break;
@@ -94,7 +99,8 @@ impl<'a> Collector<'a> {
         let listener = sockets.listener.iter().map(|socket| socket.as_fd());
         let all: Vec<BorrowedFd<'_>> = taps.chain(upcalls).chain(listener).collect();
         let mut fds: Vec<PollFd<'_>> = all.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: (timeout_ms * 1_000_000) as i64 };
+        let (seconds, rest_ms) = (timeout_ms / 1000, timeout_ms % 1000);
+        let timeout = Timespec { tv_sec: seconds as i64, tv_nsec: (rest_ms * 1_000_000) as i64 };
         Ok(poll(&mut fds, Some(&timeout))? != 0)
     }
 

@@ -37,9 +37,6 @@ const USO: Excuse = Excuse::Different(
 const NO_RX_HANDLER: Excuse = Excuse::Different(
     "a port's device takes other upper devices (macvlan), which the kernel's receive handler keeps out; so it can become a port",
 );
-const STARTS_UP: Excuse = Excuse::Different(
-    "an internal port's device is up from the start; the kernel's starts down and loses a packet",
-);
 const CACHE_EMPTIED: Excuse = Excuse::Different(
     "a new size does not empty a cache here, so one more look-up is answered by it (n_cache_hit)",
 );
@@ -68,9 +65,6 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("tun-rx-gre:15", GRE_SILENT),
     ("tun-rx-gre:23", GRE_SILENT),
     ("vport-internal-dev:6", TAP_MTU),
-    ("vport-stats:17", STARTS_UP),
-    ("vport-stats:20", STARTS_UP),
-    ("vport-stats:23", STARTS_UP),
     ("vport-netdev-kinds:18", NO_RX_HANDLER),
     ("datapath-cache-stats:21", CACHE_EMPTIED),
     ("keys-gso:8", USO),

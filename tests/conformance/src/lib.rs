@@ -17,6 +17,7 @@ mod compare;
 mod daemon;
 mod encode;
 pub mod excuses;
+mod idle;
 mod message;
 mod modules;
 mod outer;

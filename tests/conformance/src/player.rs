@@ -16,12 +16,17 @@ use serde_json::{Map, Value, json};
 use crate::bytes_of_hex;
 use crate::collect::Collector;
 use crate::encode::{Resolve, attributes};
+use crate::idle;
 use crate::message::{self, FamilyIds};
 use crate::modules::Modules;
 use crate::space::{Spaces, split};
 use crate::tables::FAMILIES;
 use crate::tap::{self, Extras};
 
+/// What is recorded may take so long to come. Only what does not come takes this long.
+const LATE: Duration = Duration::from_secs(4);
+/// The same for what will hardly come.
+const VAIN: Duration = Duration::from_millis(30);
 /// NETLINK_GENERIC.
 const GENERIC: u32 = 16;
 /// First port ids of requesters and of upcall sockets, and that of the listener to groups: the recordings' own, for
@@ -48,6 +53,10 @@ pub(crate) struct Player {
     pub(crate) sockets: Sockets,
     pub(crate) taps: Vec<(String, OwnedFd)>,
     scenario: Value,
+    /// The daemon's process.
+    pub(crate) daemon: u32,
+    /// How long what is recorded for a step is waited for.
+    pub(crate) patience: Duration,
     veths: u32,
     seq: u32,
     modules: Box<dyn Modules>,
@@ -149,8 +158,13 @@ fn datagram(kind: u16, flags: u16, seq: u32, pid: u32, body: &[u8]) -> Vec<u8> {
 }
 
 impl Player {
-    /// Makes ready in the namespace that we are in, for a daemon that listens at `path`.
-    pub(crate) fn new(path: PathBuf, scenario: &Value, modules: Box<dyn Modules>) -> Result<Self> {
+    /// Makes ready in the namespace that we are in, for a daemon that listens at `path` and is process `daemon`.
+    pub(crate) fn new(
+        path: PathBuf,
+        daemon: u32,
+        scenario: &Value,
+        modules: Box<dyn Modules>,
+    ) -> Result<Self> {
         let spaces = Spaces::new()?;
         let mut sockets = Sockets {
             path,
@@ -165,7 +179,22 @@ impl Player {
             sockets.find_families(&spaces, scenario["mcast"] != false)?;
         }
         let taps = Vec::new();
-        Ok(Self { spaces, sockets, taps, scenario: scenario.clone(), veths: 0, seq: 1, modules })
+        Ok(Self {
+            spaces,
+            sockets,
+            taps,
+            scenario: scenario.clone(),
+            daemon,
+            patience: LATE,
+            veths: 0,
+            seq: 1,
+            modules,
+        })
+    }
+
+    /// Whether what is recorded for the next step is expected to come at all.
+    pub(crate) fn expect(&mut self, expected: bool) {
+        self.patience = if expected { LATE } else { VAIN };
     }
 
     /// Does a step. `recorded` only says how much there is to wait for.
@@ -197,6 +226,10 @@ impl Player {
             "show" | "links" | "conntrack" | "dmesg" | "affinity" => Ok(json!({})),
             other => bail!("no such step: {other}"),
         };
+        if matches!(step["op"].as_str(), Some("link" | "ip" | "ethtool" | "sysctl")) {
+            // It has heard of what was done to devices.
+            idle::wait(self.daemon);
+        }
         self.spaces.remember_all();
         seen
     }

@@ -62,7 +62,7 @@ pub fn run(path: &Path, program: &Path) -> Result<Report> {
     let name = recording["name"].as_str().unwrap_or_default().to_owned();
     let folder = tempfile::tempdir()?;
     let mut daemon = Daemon::start(program, folder.path())?;
-    let mut player = Player::new(daemon.socket(), scenario, daemon.modules())?;
+    let mut player = Player::new(daemon.socket(), daemon.pid(), scenario, daemon.modules())?;
     let mut judge = Judge { name: name.clone(), missing: BTreeSet::new(), unmade: BTreeMap::new() };
     let mut report =
         Report { area: scenario["area"].as_str().unwrap_or("?").into(), name, ..Report::default() };
@@ -70,6 +70,7 @@ pub fn run(path: &Path, program: &Path) -> Result<Report> {
         scenario["unstable_steps"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
     for (place, step) in recording["steps"].as_array().into_iter().flatten().enumerate() {
         let (what, recorded) = (&step["do"], &step["got"]);
+        player.expect(!judge.is_vain(place, what, recorded));
         let seen = player.step(what, recorded);
         let outcome = if unstable.contains(&(place as u64)) {
             Outcome::SetUp
@@ -127,6 +128,13 @@ fn names(value: &Value, name: &str) -> bool {
 }
 
 impl Judge {
+    /// Whether a step will hardly do what is recorded.
+    fn is_vain(&self, place: usize, what: &Value, recorded: &Value) -> bool {
+        let named = |device: &String| names(what, device) || names(recorded, device);
+        self.missing.iter().chain(self.unmade.keys()).any(named)
+            || excuse(&self.name, place, what, recorded).is_some()
+    }
+
     fn step(&mut self, place: usize, what: &Value, recorded: &Value, seen: Result<Value>) -> Outcome {
         let seen = seen.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
         let is_named = |device: &&String| [what, recorded, &seen].iter().any(|value| names(value, device));

@@ -9,6 +9,7 @@ use portway_bridge::PortSettings;
 use portway_datapath::DatapathRequest;
 use portway_vport::{PortName, Vport};
 
+use super::devices::bring_up;
 use super::failures::failure;
 use super::{Control, Entry, Tables, port_vlan, settings, types};
 use crate::config::{BridgeConfig, name_fault};
@@ -101,6 +102,9 @@ impl Control {
             };
             super::failures::port_failure(&own, &spec.name, &error)
         })?;
+        if let Some(port) = datapath.port(0) {
+            bring_up(&port, datapath.netns());
+        }
         self.switching.add(&datapath, settings(spec));
         let own = PortSettings { vlan: port_vlan(own_vlans), may_loop: own_type == OWN_TYPE };
         self.switching.port_add(&datapath, 0, own);

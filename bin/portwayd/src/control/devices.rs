@@ -67,10 +67,15 @@ impl Control {
             // It is the port's own, wherever it lives.
             Owner::Own if has_moved => {}
             Owner::Own => match self.switch.local_port_renew(&entry.datapath) {
-                Ok(()) => tracing::warn!(
-                    bridge,
-                    "somebody deleted the bridge's own device {name}; it was made anew, without its IP addresses"
-                ),
+                Ok(()) => {
+                    if let Some(port) = entry.datapath.port(0) {
+                        bring_up(&port, entry.datapath.netns());
+                    }
+                    tracing::warn!(
+                        bridge,
+                        "somebody deleted the bridge's own device {name}; it was made anew, without its IP addresses"
+                    );
+                }
                 Err(error) => tracing::error!(
                     bridge,
                     "somebody deleted the bridge's own device {name}, and it cannot be made anew: {error}"
@@ -203,6 +208,21 @@ fn bridge_with<'t>(tables: &'t mut Tables, datapath: &Arc<Datapath>) -> Option<&
 /// up there is between it and its user.
 pub(super) fn is_link_up(port: &Vport) -> bool {
     port.port_type() == TYPE_INTERNAL || port.info().link_up != 0
+}
+
+/// Brings up the device that an internal port has made: a bridge's are there to be used.
+pub(super) fn bring_up(port: &Vport, netns: &Netns) {
+    if port.port_type() != TYPE_INTERNAL {
+        return;
+    }
+    let handle = match netns.as_fd() {
+        Some(fd) => portway_netwatch::Netns::from_borrowed(fd),
+        None => portway_netwatch::Netns::current(),
+    };
+    let up = handle.and_then(|netns| portway_netwatch::Links::open_in(&netns)?.set_up(port.ifindex()));
+    if let Err(error) = up {
+        tracing::warn!(port = %port.name(), "its device cannot be brought up: {error}");
+    }
 }
 
 /// A port of that name that was deleted behind this daemon's back.

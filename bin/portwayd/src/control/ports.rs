@@ -10,7 +10,7 @@ use portway_datapath::{Netns, PortRequest};
 use portway_vport::Vport;
 
 use super::bridges::{not_kept, port_name};
-use super::devices::is_link_up;
+use super::devices::{bring_up, is_link_up};
 use super::failures::port_failure;
 use super::{Control, Entry, Port, PortKey, Tables, port_vlan, types};
 use crate::state::KeptPort;
@@ -131,6 +131,7 @@ impl Control {
             .switch
             .port_add(&entry.datapath, &request)
             .map_err(|error| port_failure(spec, &entry.spec.name, &error))?;
+        bring_up(&live, request.netns.as_ref().unwrap_or(entry.datapath.netns()));
         let settings = PortSettings { vlan: port_vlan(&spec.vlans), may_loop: live.ifindex() != 0 };
         self.switching.port_add(&entry.datapath, live.port_no(), settings);
         self.switching.port_set_link(&entry.datapath, live.port_no(), is_link_up(&live));

@@ -153,7 +153,6 @@ proptest! {
     #[test]
     fn flags_are_those_of_the_key(bytes in any_frame(), deep: bool) {
         let lens = Lens::new(if deep { FlowMask::exact() } else { FlowMask::default() }, 1);
-        let packet = Packet::copied_from(&bytes).unwrap();
         if let Some(seen) = look(&lens, &bytes) {
             let flags = seen.tcp_flags;
             prop_assert!(flags == seen.key.tcp_flags.get(), "{flags:#x} {:?}", seen.key);
