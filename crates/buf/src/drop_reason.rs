@@ -41,6 +41,8 @@ drop_reasons! {
     ActionError = "action_error",
     /// Key extraction refused the frame (a damaged NSH header, or shorter than an Ethernet header).
     BadFrame = "bad_frame",
+    /// The host lost a packet before its port received it: the receive queue was full because the switch was too slow for a moment.
+    ReceiveQueueFull = "rx_queue_full",
     /// A port received a frame of more than 64 KiB and its headers (BIG TCP): the sender's gso_max_size must not exceed 65536.
     FrameTooLong = "frame_too_long",
     /// The output port does not exist.

@@ -532,6 +532,7 @@ impl Switch {
         port.stop();
         self.devices.remove(port);
         datapath.ports.remove(port.port_no() as usize);
+        datapath.keep_missed(port);
         if port.rx_queues() != 0 {
             for worker in 0..self.workers {
                 let guard = self.domain.pin();

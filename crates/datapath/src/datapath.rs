@@ -194,7 +194,16 @@ impl Datapath {
         for (&reason, count) in DropReason::ALL.iter().zip(self.drops.sum()) {
             counts.add(reason, count);
         }
+        counts.add(DropReason::ReceiveQueueFull, self.ports().iter().map(|port| port.rx_missed()).sum());
         counts
+    }
+
+    /// Keeps in mind what a port that has left lost: it goes on to count.
+    pub(crate) fn keep_missed(&self, port: &Vport) {
+        let missed = port.rx_missed();
+        if missed != 0 {
+            self.drops.add_shared(DropReason::ReceiveQueueFull as usize, missed);
+        }
     }
 
     /// Adds a worker's counts of one batch and empties them.

@@ -405,6 +405,11 @@ struct portway_port_module {
 	int32_t (*egress_tunnel)(void *port,
 		const struct portway_packet *packet,
 		struct portway_tunnel_info *info);
+	/*
+	 * How many packets for the port were lost since `create` because the host had no room to keep them for `rx`; never goes back. Any
+	 * thread. Absent: none that is known of.
+	 */
+	struct portwayi64 (*rx_missed)(void *port);
 };
 
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */

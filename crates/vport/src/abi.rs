@@ -309,6 +309,9 @@ pub struct PortModule {
     pub egress_tunnel: Option<
         unsafe extern "C" fn(port: *mut c_void, packet: *const RawPacket, info: *mut TunnelInfo) -> i32,
     >,
+    /// How many packets for the port were lost since `create` because the host had no room to keep them for `rx`; never goes back. Any
+    /// thread. Absent: none that is known of.
+    pub rx_missed: Option<unsafe extern "C" fn(port: *mut c_void) -> i64>,
 }
 
 // SAFETY: a PortModule is a constant table: its pointers are to static strings, static arrays and functions.

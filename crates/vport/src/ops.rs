@@ -106,6 +106,12 @@ pub trait PortType: Sized + Send + Sync + 'static {
     fn egress_tunnel(&self, _packet: &Packet, _info: &mut TunnelInfo) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
+
+    /// How many packets for the port were lost since `create` because the host had no room to keep them for `rx`; never goes back.
+    /// Any thread.
+    fn rx_missed(&self) -> u64 {
+        0
+    }
 }
 
 impl CreateParams<'_> {

@@ -39,7 +39,7 @@ port_counters! {
     RxBytes = rx_bytes,
     /// Receive calls that failed.
     RxErrors = rx_errors,
-    /// Received packets that the switch had to drop before it looked at them.
+    /// Received packets that were lost before the switch looked at them: the host had no room to keep them.
     RxDropped = rx_dropped,
     /// Packets sent.
     TxPackets = tx_packets,

@@ -61,6 +61,8 @@ pub struct Vport {
     alive: AtomicBool,
     mac: AtomicU64,
     counters: PortCounters,
+    /// The most that the port has said that the host lost.
+    rx_missed: AtomicU64,
     upcall_pids: ArcSwap<Vec<u32>>,
     netns: NetnsId,
     datapath: u32,
@@ -85,6 +87,7 @@ impl Vport {
             alive: AtomicBool::new(true),
             mac: AtomicU64::default(),
             counters: PortCounters::new(workers),
+            rx_missed: AtomicU64::default(),
             upcall_pids: ArcSwap::from_pointee(upcall_pids),
             netns,
             datapath,
@@ -448,7 +451,16 @@ impl Vport {
 
     /// The counters' sums.
     pub fn stats(&self) -> PortStats {
-        PortStats::from(self.counters.sum())
+        let mut stats = PortStats::from(self.counters.sum());
+        stats.rx_dropped += self.rx_missed();
+        stats
+    }
+
+    /// How many packets the host lost before the port could receive them; part of `rx_dropped`.
+    pub fn rx_missed(&self) -> u64 {
+        // One that cannot say at the moment has lost what it had.
+        let now = self.handle.rx_missed().unwrap_or(0);
+        self.rx_missed.fetch_max(now, Ordering::Relaxed).max(now)
     }
 }
 

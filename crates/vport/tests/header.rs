@@ -112,7 +112,8 @@ fn in_rust() -> BTreeMap<String, i64> {
             rx,
             rx_fd,
             tx,
-            egress_tunnel
+            egress_tunnel,
+            rx_missed
         }
     );
     use portway_buf::flags;

@@ -87,6 +87,10 @@ impl PortType for NetdevPort {
         Some(self.device.socket.as_raw_fd())
     }
 
+    fn rx_missed(&self) -> u64 {
+        self.device.socket.missed()
+    }
+
     fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
         let layer3 = self.device.layer3.then_some(self.device.ifindex);
         let queue = &self.tx[queue % self.tx.len()];

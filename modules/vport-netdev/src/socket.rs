@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use portway_vport::abi::log_level;
 use portway_vport::host;
@@ -28,9 +29,22 @@ pub(crate) fn last_errno() -> Errno {
     Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }
 
+/// struct tpacket_stats, linux/if_packet.h.
+#[repr(C)]
+#[derive(Default)]
+struct Statistics {
+    /// Those that were lost included.
+    packets: u32,
+    drops: u32,
+}
+
 /// A packet socket bound to one device.
 #[derive(Debug)]
-pub(crate) struct PacketSocket(OwnedFd);
+pub(crate) struct PacketSocket {
+    fd: OwnedFd,
+    /// Packets that found the receive queue full, as far as the kernel was asked.
+    missed: AtomicU64,
+}
 
 impl PacketSocket {
     /// A socket in the calling thread's namespace that does not receive yet.
@@ -41,7 +55,7 @@ impl PacketSocket {
             return Err(last_errno());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
-        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, missed: AtomicU64::new(0) };
         socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
         socket.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
@@ -64,7 +78,7 @@ impl PacketSocket {
         address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
         // SAFETY: a sockaddr_ll of that size lives through the call.
         let result = unsafe {
-            libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32)
+            libc::bind(self.fd.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32)
         };
         if result < 0 {
             return Err(last_errno());
@@ -87,7 +101,7 @@ impl PacketSocket {
         // SAFETY: both point to live variables of the sizes given.
         let result = unsafe {
             let error = (&raw mut error).cast::<c_void>();
-            libc::getsockopt(self.0.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, error, &raw mut length)
+            libc::getsockopt(self.fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, error, &raw mut length)
         };
         if result < 0 || error != 0 && error != libc::ENETDOWN {
             return Err(if result < 0 { last_errno() } else { Errno(error) });
@@ -95,11 +109,25 @@ impl PacketSocket {
         Ok(())
     }
 
+    /// How many packets found the receive queue full since the socket was opened.
+    pub(crate) fn missed(&self) -> u64 {
+        let (mut statistics, mut length) = (Statistics::default(), size_of::<Statistics>() as u32);
+        // SAFETY: both point to live variables of the sizes given.
+        let result = unsafe {
+            let statistics = (&raw mut statistics).cast::<c_void>();
+            let (level, option) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
+            libc::getsockopt(self.fd.as_raw_fd(), level, option, statistics, &raw mut length)
+        };
+        // The kernel's counts start anew with each answer.
+        let new = if result < 0 { 0 } else { u64::from(statistics.drops) };
+        self.missed.fetch_add(new, Ordering::Relaxed) + new
+    }
+
     fn set<T: Copy>(&self, level: c_int, option: c_int, value: T) -> Result<(), Errno> {
         // SAFETY: `value` lives through the call and its size is given.
         let result = unsafe {
             let value = (&raw const value).cast::<c_void>();
-            libc::setsockopt(self.0.as_raw_fd(), level, option, value, size_of::<T>() as u32)
+            libc::setsockopt(self.fd.as_raw_fd(), level, option, value, size_of::<T>() as u32)
         };
         if result < 0 { Err(last_errno()) } else { Ok(()) }
     }
@@ -152,14 +180,14 @@ impl PacketSocket {
 
     fn ioctl(&self, number: libc::Ioctl, request: &mut libc::ifreq) -> Option<()> {
         // SAFETY: these requests read and write one ifreq, which lives through the call, as does what it points to.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), number, std::ptr::from_mut(request)) };
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
         (result >= 0).then_some(())
     }
 }
 
 impl AsRawFd for PacketSocket {
     fn as_raw_fd(&self) -> c_int {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 

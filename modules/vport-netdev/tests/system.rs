@@ -280,6 +280,33 @@ fn a_frame_longer_than_the_switch_carries_is_dropped_and_counted() {
     assert_eq!(batch[0].frame(), short);
 }
 
+#[test]
+fn what_the_host_could_not_keep_for_the_port_is_counted() {
+    let hosts = Hosts::new();
+    let capture = attach(&hosts.switch, "p1").unwrap();
+    let mut pool = Pool::new();
+    assert_eq!(capture.rx_missed(), 0);
+    // Nobody receives: the socket's queue fills up, and what comes after that is lost.
+    let raw = [&[0; virtio::HEADER_LEN], &frame(9000, 7)[..]].concat();
+    hosts.one.ip("link set eth0 mtu 9500");
+    hosts.switch.ip("link set p1 mtu 9500");
+    let mut sent = 0;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while capture.rx_missed() == 0 && Instant::now() < deadline {
+        hosts.one.inside(|| (0..500).for_each(|_| inject_raw("eth0", &raw)));
+        sent += 500;
+    }
+    let missed = capture.rx_missed();
+    assert!(missed > 0 && missed <= sent, "{missed} of {sent}");
+    assert_eq!(capture.rx_missed(), missed, "it does not go back");
+    let (mut received, mut batch) = (0, Batch::new());
+    while capture.rx(0, &mut pool.as_ref(), &mut batch).is_ok() && !batch.is_empty() {
+        received += batch.len() as u64;
+        pool.as_ref().give_all(&mut batch);
+    }
+    assert_eq!(received + missed, sent, "every frame was received or counted");
+}
+
 /// Sends bytes with a virtio-net header in front through a device of the calling thread's namespace.
 fn inject_raw(device: &str, bytes: &[u8]) {
     let device = std::ffi::CString::new(device).unwrap();

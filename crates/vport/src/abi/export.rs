@@ -118,6 +118,7 @@ pub const fn module_table<T: PortType>() -> PortModule {
         rx_fd: if T::RECEIVES { Some(rx_fd::<T>) } else { None },
         tx: tx::<T>,
         egress_tunnel: if T::TUNNEL { Some(egress_tunnel::<T>) } else { None },
+        rx_missed: if T::RECEIVES { Some(rx_missed::<T>) } else { None },
     }
 }
 
@@ -335,6 +336,13 @@ unsafe extern "C" fn egress_tunnel<T: PortType>(
     let (port, packet, info) =
         unsafe { (port_of::<T>(port), std::mem::ManuallyDrop::new(Packet::from_raw(raw)), &mut *info) };
     code(contain::<T, _>("egress_tunnel", || port.egress_tunnel(&packet, info)))
+}
+
+unsafe extern "C" fn rx_missed<T: PortType>(port: *mut c_void) -> i64 {
+    // SAFETY: a live port.
+    let port = unsafe { port_of::<T>(port) };
+    let missed = contain::<T, _>("rx_missed", || port.rx_missed());
+    missed.map_or(i64::from(E_PANIC), |missed| i64::try_from(missed).unwrap_or(i64::MAX))
 }
 
 unsafe extern "C" fn tx<T: PortType>(

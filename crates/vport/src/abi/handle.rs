@@ -291,6 +291,14 @@ impl PortHandle {
         if code == 0 { Ok(()) } else { Err(self.errno_of("egress_tunnel", i64::from(code))) }
     }
 
+    /// How many packets the host lost before the port could receive them. Any thread.
+    pub fn rx_missed(&self) -> Result<u64, Errno> {
+        let Some(rx_missed) = self.kind.table.rx_missed else { return Ok(0) };
+        // SAFETY: the port lives.
+        let missed = unsafe { rx_missed(self.port.as_ptr()) };
+        u64::try_from(missed).map_err(|_| self.errno_of("rx_missed", missed))
+    }
+
     fn errno_of(&self, callback: &str, code: i64) -> Errno {
         if !is_errno(code) {
             self.faults.fetch_add(1, Ordering::Relaxed);
