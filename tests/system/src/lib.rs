@@ -8,4 +8,4 @@ mod run;
 
 pub use lab::{Lab, Netns};
 pub use ovs::Ovs;
-pub use run::{Said, background, said, within};
+pub use run::{Background, Said, background, said, within};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Running programs.
 
-use std::process::{Child, Command, Stdio};
+use std::io::BufReader;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a program said, and whether it succeeded.
@@ -41,6 +42,18 @@ pub fn background(command: &mut Command) -> Background {
 /// A program that goes on until this is dropped.
 #[derive(Debug)]
 pub struct Background(pub(crate) Child);
+
+impl Background {
+    /// What the program says, if that was piped and nobody has taken it yet.
+    pub fn take_output(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.0.stdout.take().expect("the output is piped"))
+    }
+
+    /// Waits until the program ends by itself; whether it succeeded.
+    pub fn wait(&mut self) -> bool {
+        self.0.wait().is_ok_and(|status| status.success())
+    }
+}
 
 impl Drop for Background {
     fn drop(&mut self) {

@@ -2,11 +2,11 @@
 //! OpenFlow meters through a stock `ovs-vswitchd`, and samples to a listener, with real traffic.
 #![forbid(unsafe_code)]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::process::Stdio;
 use std::time::Instant;
 
-use portway_system::{Lab, Ovs, said, within};
+use portway_system::{Lab, Ovs, background, said, within};
 
 /// The number behind `name` in a text such as `packet_in_count:17`.
 fn number(text: &str, name: &str) -> u64 {
@@ -93,8 +93,8 @@ fn a_meter_in_kilobits_per_second() {
                 s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)\ns.bind(('10.1.0.2', 99))\nprint('ready', flush=True)\n\
                 n = 0\nwhile True:\n    data = s.recv(2000)\n    if data == b'end': break\n    n += 1\nprint(n)\n";
     let mut command = lab.hosts[1].command("python3");
-    let mut sink = command.args(["-c", sink]).stdout(Stdio::piped()).spawn().expect("a sink");
-    let mut out = BufReader::new(sink.stdout.take().expect("its output"));
+    let mut sink = background(command.args(["-c", sink]).stdout(Stdio::piped()));
+    let mut out = sink.take_output();
     let mut line = String::new();
     out.read_line(&mut line).expect("a line");
     assert_eq!(line, "ready\n");
@@ -107,7 +107,7 @@ fn a_meter_in_kilobits_per_second() {
     assert!(sent.ok, "{sent:?}");
     let mut rest = String::new();
     out.read_to_string(&mut rest).expect("the count");
-    sink.wait().expect("it ends");
+    assert!(sink.wait(), "it ends");
     let received: u64 = rest.trim().parse().expect("a number");
     let [packets, bytes, dropped, dropped_bytes] = counted(&ovs, 7);
     assert!(packets >= 4000 && dropped > 0, "{packets} {dropped}");
@@ -136,15 +136,15 @@ fn samples_for_a_listener() {
     }
     let mut command = lab.wrapped("python3");
     command.args(["-c", include_str!("python/psample.py")]).stdout(Stdio::piped());
-    let mut listener = command.spawn().expect("a listener");
-    let mut out = BufReader::new(listener.stdout.take().expect("its output"));
+    let mut listener = background(&mut command);
+    let mut out = listener.take_output();
     let mut line = String::new();
     out.read_line(&mut line).expect("a line");
     assert_eq!(line, "ready\n");
     assert!(lab.hosts[0].reaches("10.1.0.2"));
     let mut rest = String::new();
     out.read_to_string(&mut rest).expect("what it says");
-    assert!(listener.wait().expect("it ends").success(), "{rest}");
+    assert!(listener.wait(), "{rest}");
     let ifindex = lab.switch.sh("cat /sys/class/net/p1/ifindex");
     assert_eq!(
         rest,
