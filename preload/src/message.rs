@@ -15,6 +15,7 @@ const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
 const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
@@ -24,6 +25,9 @@ const TUNNEL_NAMES: [&[u8]; 7] =
     [b"vxlan_sys_", b"genev_sys_", b"gre_sys", b"ip6gre_sys", b"erspan_sys", b"ip6erspan_sys", b"udp_sys_"];
 /// The kind by which stock programs find out whether the out-of-tree tunnel modules are there.
 const PROBE_KIND: &[u8] = b"ovs_geneve";
+
+/// How it names Geneve's. Stock programs look for one as they start, and end if it is there and not of the kernel's kind.
+const GENEVE_NAME: &[u8] = b"genev_sys_";
 
 /// A message: its header, and where it is.
 struct Message<'a> {
@@ -134,15 +138,25 @@ pub(crate) fn refusals(datagram: &[u8], port_id: u32) -> Vec<Vec<u8>> {
 
 /// A `NETLINK_ROUTE` datagram in which requests for tunnel devices of Open vSwitch are made to fail; `None`: it has none.
 ///
-/// Their kind is spoiled, so that the kernel does not know it: its own answer then is EOPNOTSUPP.
+/// Their kind is spoiled, so that the kernel does not know it: its own answer then is EOPNOTSUPP. The name of a Geneve device that is
+/// asked for is spoiled, too: it is portwayd's, so there is none of the kernel's, ENODEV.
 pub(crate) fn without_tunnels(datagram: &[u8]) -> Option<Vec<u8>> {
     let mut spoiled = None;
     for message in messages(datagram) {
-        if let Some(at) = tunnel_kind(&message) {
+        if let Some(at) = tunnel_kind(&message).or_else(|| geneve_name(&message)) {
             spoiled.get_or_insert_with(|| datagram.to_vec())[message.at + at] = b'!';
         }
     }
     spoiled
+}
+
+/// Where the name is in a question about a Geneve device of Open vSwitch.
+fn geneve_name(message: &Message<'_>) -> Option<usize> {
+    if message.kind != RTM_GETLINK || is_dump(message.kind, message.flags) {
+        return None;
+    }
+    let name = attributes(message.bytes, HEADER + IFINFOMSG).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
+    message.bytes[name.clone()].starts_with(GENEVE_NAME).then_some(name.start)
 }
 
 /// Where the kind is in a request to make a tunnel device of Open vSwitch.
@@ -245,6 +259,18 @@ mod tests {
             None,
             "a change only"
         );
+    }
+
+    #[test]
+    fn a_geneve_device_is_not_found_and_others_are() {
+        let get = |name, flags| {
+            message(RTM_GETLINK, flags, &[vec![0; IFINFOMSG], attribute(IFLA_IFNAME, name)].concat())
+        };
+        let request = get(b"genev_sys_6081\0", NLM_F_REQUEST);
+        let spoiled = without_tunnels(&request).expect("found");
+        assert_eq!(spoiled, get(b"!enev_sys_6081\0", NLM_F_REQUEST));
+        assert_eq!(without_tunnels(&get(b"genev0\0", NLM_F_REQUEST)), None);
+        assert_eq!(without_tunnels(&get(b"genev_sys_6081\0", NLM_F_REQUEST | NLM_F_DUMP)), None);
     }
 
     #[test]

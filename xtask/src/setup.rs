@@ -71,6 +71,8 @@ const NEEDS: &[Need] = &[
     Need { package: "iputils-ping", probe: Probe::Program("ping"), purposes: ALL },
     Need { package: "ethtool", probe: Probe::Program("ethtool"), purposes: ALL },
     Need { package: "tcpdump", probe: Probe::Program("tcpdump"), purposes: &[Purpose::Test] },
+    Need { package: "tshark", probe: Probe::Program("tshark"), purposes: &[Purpose::Test] },
+    Need { package: "python3", probe: Probe::Program("python3"), purposes: &[Purpose::Test] },
     Need { package: "gcc", probe: Probe::Program("cc"), purposes: &[Purpose::Test] },
     Need { package: "g++", probe: Probe::Program("c++"), purposes: &[Purpose::Test] },
     Need {

@@ -25,6 +25,11 @@ impl Netns {
         netns
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// A command inside.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
@@ -61,6 +66,9 @@ pub struct Lab {
     folder: tempfile::TempDir,
 }
 
+/// The port types that are loaded on demand, with their numbers.
+const TUNNELS: [(&str, u32); 3] = [("gre", 3), ("vxlan", 4), ("geneve", 5)];
+
 /// The folder of the programs, built.
 fn programs() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -70,6 +78,9 @@ fn programs() -> &'static Path {
         let folder = own.ancestors().nth(2).expect("a target folder").to_owned();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "-q", "-p", "portwayd", "-p", "portway", "-p", "portway-preload"]);
+        for (name, _) in TUNNELS {
+            build.args(["-p", &format!("vport-{name}")]);
+        }
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -98,6 +109,15 @@ impl Lab {
         lab
     }
 
+    /// Puts the tunnel port types where the daemon looks for them.
+    pub fn install_tunnels(&self) {
+        std::fs::create_dir(self.path("modules")).expect("a folder");
+        for (name, number) in TUNNELS {
+            let built = programs().join(format!("libvport_{name}.so"));
+            std::fs::copy(built, self.path(&format!("modules/vport-type-{number}.so"))).expect("a module");
+        }
+    }
+
     /// A file of this laboratory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -107,6 +127,7 @@ impl Lab {
     pub fn daemon_command(&self) -> Command {
         let mut command = self.switch.command(programs().join("portwayd"));
         command.args(["--config", "/dev/null", "--workers", "2"]);
+        command.arg("--module-path").arg(self.path("modules"));
         command.arg("--socket-dir").arg(self.path("run")).arg("--state-dir").arg(self.path("state"));
         command
     }

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Tunnels that carry real traffic: to the kernel's own vxlan device, to another Portway, and as tshark reads them.
+#![forbid(unsafe_code)]
+
+use portway_system::{Lab, Netns, background, said, within};
+
+/// What a tunnel is made with, and how its packets look.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// For `ovs-dpctl add-if`, after the name.
+    options: &'static str,
+    /// More of the tunnel key than id and addresses.
+    flags: &'static str,
+}
+
+const VXLAN: Kind =
+    Kind { options: "type=vxlan,remote_ip=flow,key=flow,dst_port=4789", flags: "flags(df|key)" };
+const VXLAN_CSUM: Kind = Kind { flags: "flags(df|csum|key)", ..VXLAN };
+const GENEVE: Kind =
+    Kind { options: "type=geneve,remote_ip=flow,key=flow,dst_port=6081", flags: "flags(df|key)" };
+const GRE: Kind = Kind { options: "type=gre,remote_ip=flow,key=flow", flags: "flags(df|key)" };
+
+/// Frames that a host sends and gets: ARP, IPv4 and IPv6, in a VLAN and without.
+const FRAMES: [&str; 5] = [
+    "eth(),eth_type(0x0806),arp()",
+    "eth(),eth_type(0x0800),ipv4()",
+    "eth(),eth_type(0x86dd),ipv6()",
+    "eth(),eth_type(0x8100),vlan(vid=9,pcp=0),encap(eth_type(0x0806),arp())",
+    "eth(),eth_type(0x8100),vlan(vid=9,pcp=0),encap(eth_type(0x0800),ipv4())",
+];
+
+/// A datapath with the first host's port as 1 and a tunnel as 5, and flows between the two: tunnel 5 to `peer`.
+fn connect(lab: &Lab, kind: Kind, local: &str, peer: &str) {
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", kind.options));
+    let (src, dst) = if peer.contains(':') { ("ipv6_src", "ipv6_dst") } else { ("src", "dst") };
+    for frame in FRAMES {
+        lab.dpctl(&format!(
+            "add-flow dp0 in_port(1),{frame} set(tunnel(tun_id=5,{dst}={peer},ttl=64,{})),5",
+            kind.flags
+        ));
+        lab.dpctl(&format!(
+            "add-flow dp0 tunnel(tun_id=5,{src}={peer},{dst}={local},ttl=0/0,flags(+key)),in_port(5),{frame} 1"
+        ));
+    }
+}
+
+/// Sends so many bytes by TCP and compares what arrives.
+fn transfer(from: &Netns, to: &Netns, address: &str, port: u16, bytes: usize) {
+    let server = format!(
+        "import socket,hashlib\ns=socket.create_server(('{address}',{port}),family=socket.AF_INET6 if ':' in '{address}' else socket.AF_INET)\n\
+         print('ready',flush=True)\nc,_=s.accept()\nh=hashlib.sha256()\nn=0\n\
+         while True:\n d=c.recv(1<<20)\n if not d: break\n h.update(d)\n n+=len(d)\nc.sendall(h.hexdigest().encode())\nc.close()"
+    );
+    let client = format!(
+        "import socket,hashlib,random,time\nd=random.Random(5).randbytes({bytes})\n\
+         for _ in range(600):\n try:\n  c=socket.create_connection(('{address}',{port}),60)\n  break\n except OSError: time.sleep(.1)\n\
+         c.sendall(d)\nc.shutdown(socket.SHUT_WR)\nr=b''\n\
+         while len(r)<64:\n  p=c.recv(64)\n  assert p\n  r+=p\nassert r.decode()==hashlib.sha256(d).hexdigest()"
+    );
+    let _server = background(to.command("python3").args(["-c", &server]));
+    let said = said(from.command("python3").args(["-c", &client]));
+    assert!(said.ok, "{} bytes to {address}: {said:?}", bytes);
+}
+
+/// Pings with so many bytes that must not be cut.
+fn pings(from: &Netns, address: &str, bytes: usize) {
+    let size = bytes.to_string();
+    let mut last = None;
+    within(&format!("{address} answers {bytes} bytes"), || {
+        let one = said(from.command("ping").args(["-c", "1", "-W", "5", "-M", "do", "-s", &size, address]));
+        let ok = one.ok;
+        last = Some(one);
+        ok
+    });
+}
+
+/// A laboratory whose second host is the far end of a tunnel, over 172.16.0.0/24 and fd16::/64.
+fn with_remote() -> Lab {
+    let lab = Lab::new(2);
+    lab.install_tunnels();
+    lab.switch.sh(
+        "sysctl -qw net.ipv6.conf.p2.disable_ipv6=0; ip addr add 172.16.0.1/24 dev p2; ip addr add fd16::1/64 dev p2 nodad",
+    );
+    lab.hosts[1].sh(
+        "sysctl -qw net.ipv6.conf.e0.disable_ipv6=0; ip addr add 172.16.0.2/24 dev e0; ip addr add fd16::2/64 dev e0 nodad",
+    );
+    lab.hosts[0].sh("ip link set e0 mtu 1430; ip addr add 10.9.0.1/24 dev e0");
+    lab.hosts[0].sh("sysctl -qw net.ipv6.conf.e0.disable_ipv6=0; ip addr add fd09::1/64 dev e0 nodad; \
+         ip link add link e0 name e0v type dummy 2>/dev/null || true");
+    lab
+}
+
+/// The kernel's vxlan device on the second host, as the other end.
+fn kernel_end(lab: &Lab, options: &str) {
+    lab.hosts[1].sh(&format!(
+        "ip link add vx type vxlan id 5 dstport 4789 {options}; ip link set vx mtu 1430 up; \
+         sysctl -qw net.ipv6.conf.vx.disable_ipv6=0; ip addr add 10.9.0.2/24 dev vx; ip addr add fd09::2/64 dev vx nodad"
+    ));
+}
+
+/// Small packets, large ones, and streams with segments of up to 64 KiB, in both directions.
+fn traffic(near: &Netns, far: &Netns) {
+    pings(near, "10.9.0.2", 56);
+    pings(near, "10.9.0.2", 1402);
+    pings(far, "10.9.0.1", 1402);
+    pings(near, "fd09::2", 1382);
+    transfer(near, far, "10.9.0.2", 7001, 8 << 20);
+    transfer(far, near, "10.9.0.1", 7002, 8 << 20);
+    transfer(near, far, "fd09::2", 7003, 1 << 20);
+    transfer(far, near, "fd09::1", 7004, 1 << 20);
+}
+
+#[test]
+fn vxlan_reaches_the_kernels_own() {
+    let lab = with_remote();
+    kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
+    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    traffic(&lab.hosts[0], &lab.hosts[1]);
+    let modules = lab.portway("module list").out;
+    assert!(modules.contains("vport-type-4.so"), "{modules}");
+}
+
+#[test]
+fn vxlan_with_checksums_over_ipv6_reaches_the_kernels_own() {
+    let lab = with_remote();
+    kernel_end(&lab, "local fd16::2 remote fd16::1");
+    connect(&lab, VXLAN_CSUM, "fd16::1", "fd16::2");
+    traffic(&lab.hosts[0], &lab.hosts[1]);
+}
+
+/// Two switches with a host each, and a cable between the switches.
+fn two_switches() -> [Lab; 2] {
+    let labs = [Lab::new(1), Lab::new(1)];
+    labs[0].switch.sh(&format!("ip link add u0 type veth peer name u0 netns {}", labs[1].switch.name()));
+    for (number, lab) in (1..).zip(&labs) {
+        lab.install_tunnels();
+        lab.switch.sh(&format!("ip addr add 172.16.0.{number}/24 dev u0; ip link set u0 up"));
+        lab.hosts[0].sh(&format!(
+            "ip link set e0 mtu 1430 address 02:00:00:00:09:0{number}; sysctl -qw net.ipv6.conf.e0.disable_ipv6=0; \
+             ip addr add 10.9.0.{number}/24 dev e0; ip addr add fd09::{number}/64 dev e0 nodad"
+        ));
+    }
+    labs
+}
+
+fn between_two_switches(kind: Kind) {
+    let [one, two] = two_switches();
+    connect(&one, kind, "172.16.0.1", "172.16.0.2");
+    connect(&two, kind, "172.16.0.2", "172.16.0.1");
+    traffic(&one.hosts[0], &two.hosts[0]);
+}
+
+#[test]
+fn vxlan_joins_two_switches() {
+    between_two_switches(VXLAN);
+}
+
+#[test]
+fn geneve_joins_two_switches() {
+    between_two_switches(GENEVE);
+}
+
+#[test]
+fn gre_joins_two_switches() {
+    between_two_switches(GRE);
+}
+
+/// What tshark reads of the packets that the second host gets while `send` is at work, until there are some; a line of fields for each.
+fn decoded(lab: &Lab, filter: &str, fields: &[&str]) -> Vec<String> {
+    // Else the checksums are left to a device that never comes.
+    lab.switch.sh("ethtool -K p2 tx off");
+    let file = lab.path("capture.pcap");
+    let mut command = lab.hosts[1].command("tcpdump");
+    command.args(["-U", "-i", "e0", "-w"]).arg(&file).arg("ip or ip6");
+    let _capture = background(command.stderr(std::process::Stdio::null()));
+    let mut lines = Vec::new();
+    within("tshark reads packets of the tunnel", || {
+        let _ = said(lab.hosts[0].command("ping").args(["-c", "1", "-W", "0.1", "10.9.0.2"]));
+        let mut tshark = lab.hosts[1].command("tshark");
+        tshark.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
+        tshark.arg("-r").arg(&file).args(["-Y", filter, "-T", "fields", "-E", "occurrence=f"]);
+        for field in fields {
+            tshark.args(["-e", field]);
+        }
+        let said = said(&mut tshark);
+        assert!(!said.err.contains("valid"), "{said:?}");
+        lines = said.out.lines().map(str::to_owned).collect();
+        !lines.is_empty()
+    });
+    lines
+}
+
+#[test]
+fn tshark_reads_geneve() {
+    let lab = with_remote();
+    lab.hosts[0].sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", GENEVE.options));
+    // (ovs-dpctl itself does not read these options back as one action.)
+    let said = lab.portway(
+        "flow add dp0 in_port(1),eth(),eth_type(0x0800),ipv4() \
+         set(tunnel(tun_id=0x123456,dst=172.16.0.2,tos=0x20,ttl=33,\
+         geneve({class=0x102,type=0x80,len=8,0x1122334455667788}{class=0xffff,type=1,len=0}),flags(df|csum|key|oam))),5",
+    );
+    assert!(said.ok, "{said:?}");
+    let fields = [
+        "ip.dst",
+        "ip.ttl",
+        "ip.dsfield.dscp",
+        "ip.flags.df",
+        "udp.dstport",
+        "udp.checksum.status",
+        "geneve.vni",
+        "geneve.flags.oam",
+        "geneve.flags.critical",
+        "geneve.option.class",
+        "geneve.option.type",
+        "geneve.option.length",
+    ];
+    let lines = decoded(&lab, "geneve && icmp.type == 8 && !(icmp.type == 3)", &fields);
+    let right = "172.16.0.2\t33\t8\t1\t6081\t1\t0x123456\t1\t1\t0x0102\t0x80\t16";
+    let plain = |line: &String| line.replace("True", "1");
+    assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
+}
+
+#[test]
+fn tshark_reads_gre_and_vxlan_with_policy() {
+    let lab = with_remote();
+    lab.hosts[0].sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    lab.dpctl(&format!("add-if dp0 g,{},port_no=5", GRE.options));
+    lab.dpctl(&format!("add-if dp0 v,{},exts=gbp,port_no=6", VXLAN.options));
+    lab.dpctl(
+        "add-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() \
+         set(tunnel(tun_id=0xdeadbeef,dst=172.16.0.2,ttl=9,flags(csum|key))),5,\
+         set(tunnel(tun_id=7,dst=172.16.0.2,ttl=64,vxlan(gbp(id=77,flags=0x8)),flags(key))),6",
+    );
+    let fields = [
+        "ip.dst",
+        "ip.ttl",
+        "gre.flags.checksum",
+        "gre.checksum.status",
+        "gre.key",
+        "gre.proto",
+        "icmp.type",
+    ];
+    let lines = decoded(&lab, "gre && icmp.type == 8 && !(icmp.type == 3)", &fields);
+    let right = "172.16.0.2\t9\t1\t1\t0xdeadbeef\t0x6558\t8";
+    let plain = |line: &String| line.replace("True", "1");
+    assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
+    std::fs::remove_file(lab.path("capture.pcap")).unwrap();
+    let fields =
+        ["ip.dst", "udp.dstport", "vxlan.flag_g", "vxlan.flag_a", "vxlan.gbp", "vxlan.vni", "icmp.type"];
+    let lines = decoded(&lab, "vxlan && icmp.type == 8 && !(icmp.type == 3)", &fields);
+    let right = "172.16.0.2\t4789\t1\t1\t77\t7\t8";
+    assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
+}
