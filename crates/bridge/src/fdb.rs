@@ -154,6 +154,10 @@ impl Fdb {
     pub(crate) fn flush_port(&mut self, port_no: u32) -> Vec<Station> {
         let gone: Vec<_> = self.recent.range(range_of(port_no)).map(|(_, _, station)| *station).collect();
         gone.iter().for_each(|station| self.remove(*station));
+        // Nothing is held at a port that is no more, nor at another that gets its number.
+        for entry in self.entries.values_mut().filter(|entry| entry.home == port_no) {
+            entry.home = entry.port_no;
+        }
         gone
     }
 
@@ -275,6 +279,18 @@ mod tests {
         assert_eq!(fdb.release(15 + HOLD_NS), [(station(1), 1)]);
         assert_eq!(fdb.learn(station(1), 2, 15 + HOLD_NS, 8), Learned::Moved);
         assert_eq!(fdb.learn(station(1), 3, 15 + HOLD_NS + SECOND_NS, 8), Learned::Moved);
+    }
+
+    #[test]
+    fn nothing_is_held_at_a_port_that_has_gone() {
+        let mut fdb = Fdb::default();
+        fdb.learn(station(1), 1, 0, 8);
+        fdb.learn(station(1), 2, 10, 8);
+        fdb.flush_port(1);
+        let results: Vec<_> =
+            (0..5).map(|n| fdb.learn(station(1), 3 - n % 2, 11 + u64::from(n), 8)).collect();
+        assert_eq!(results.last(), Some(&Learned::HeldNow));
+        assert_eq!(fdb.port_of(station(1)), Some(2));
     }
 
     #[test]
