@@ -44,8 +44,8 @@ impl Watch {
                     return found;
                 }
             }
-            let event = self.events.recv_timeout(Duration::from_secs(3));
-            waiting.push(event.unwrap_or_else(|_| panic!("not told within three seconds: {what}")));
+            let event = self.events.recv_timeout(Duration::from_secs(30));
+            waiting.push(event.unwrap_or_else(|_| panic!("not told within thirty seconds: {what}")));
         }
     }
 }
