@@ -8,6 +8,7 @@
 
 #[allow(unsafe_code, reason = "an allocator that counts is unsafe by its trait")]
 mod allocations;
+mod exchange;
 mod forward;
 mod frames;
 mod ports;
@@ -38,6 +39,10 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         count: usize,
     },
+    /// Answers datagrams, for `ask`.
+    Answer(exchange::Answer),
+    /// Exchanges datagrams, each between two ports of its own, and counts.
+    Ask(exchange::Ask),
     /// Looks ports up by name while another thread adds and deletes.
     Lookups,
 }
@@ -50,6 +55,8 @@ fn main() -> Result<()> {
     let figures = match Arguments::parse().command {
         Command::Forward(forward) => forward.run()?,
         Command::Masks(masks) => masks.run()?,
+        Command::Answer(answer) => answer.run()?,
+        Command::Ask(ask) => ask.run()?,
         Command::Allocations => allocations::measure()?,
         Command::Ports { count } => ports::measure(count)?,
         Command::Lookups => ports::lookups()?,
