@@ -67,10 +67,10 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config, lo
     let handles = (0..workers).map(handle).collect::<std::io::Result<Vec<_>>>()?;
     let waker = Waker::default();
     let switch = make_switch(args, handles.clone(), waker.clone())?;
-    let switching = Switching::new(Arc::clone(&switch));
-    let netlink = netlink::start(args, &switch, &switching, lost)?;
+    let switching = Switching::new(Arc::clone(&switch), waker.clone());
+    let netlink = netlink::start(args, &switch, &switching, &waker, lost)?;
     let tuning = Arc::new(Tuning::default());
-    let threads = start_threads(&switch, &switching, &handles, &waker, &tuning)?;
+    let threads = start_threads(&switch, &switching, &handles, &tuning)?;
     let own = portway_netwatch::Netns::current_id().context("cannot tell the own network namespace")?;
     let facts = Facts { config_path, workers, workers_asked: args.workers.is_some(), started };
     let netns = Netns::new(own, None);
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args, config_path: Option<PathBuf>, config: &Config, lo
     drop(server);
     netlink.stop();
     control.shut_down();
-    stop_threads(threads, &switching, &waker);
+    stop_threads(threads, &switching);
     Ok(())
 }
 
@@ -155,7 +155,6 @@ fn start_threads(
     switch: &Arc<Switch>,
     switching: &Arc<Switching>,
     handles: &[Arc<Handle>],
-    waker: &Waker,
     tuning: &Arc<Tuning>,
 ) -> Result<Threads> {
     let mut workers = Vec::new();
@@ -165,13 +164,13 @@ fn start_threads(
         let thread = thread::Builder::new().name(format!("worker{index}")).spawn(run)?;
         workers.push((Arc::clone(handle), thread));
     }
-    let (switching, waker) = (Arc::clone(switching), waker.clone());
-    let learning = thread::Builder::new().name("learning".to_owned()).spawn(move || switching.run(&waker))?;
+    let switching = Arc::clone(switching);
+    let learning = thread::Builder::new().name("learning".to_owned()).spawn(move || switching.run())?;
     Ok(Threads { workers, learning })
 }
 
-fn stop_threads(threads: Threads, switching: &Switching, waker: &Waker) {
-    switching.stop(waker);
+fn stop_threads(threads: Threads, switching: &Switching) {
+    switching.stop();
     for (handle, _) in &threads.workers {
         handle.stop();
     }

@@ -15,7 +15,7 @@ use portway_vport::Vport;
 use crate::args::Args;
 use crate::kept::{File, Keeper, restore};
 use crate::netlink_devices;
-use crate::switching::Switching;
+use crate::switching::{Switching, Waker};
 
 /// The socket's name in the folder of sockets.
 const SOCKET_NAME: &str = "netlink.sock";
@@ -40,6 +40,7 @@ pub(crate) fn start(
     args: &Args,
     switch: &Arc<Switch>,
     switching: &Arc<Switching>,
+    waker: &Waker,
     lost: Receiver<Weak<Vport>>,
 ) -> Result<Netlink> {
     let path = args.socket.clone().unwrap_or_else(|| args.socket_dir.join(SOCKET_NAME));
@@ -54,8 +55,9 @@ pub(crate) fn start(
     restore(&file, switch);
     let keeper = Keeper::start(file, Arc::clone(switch))?;
     server.on_change(Box::new(keeper.on_change()));
-    // Said once, before there are packets.
-    let _ = switching.netlink.set(handle.clone());
+    waker.set_netlink(handle.clone());
+    let misses = Arc::clone(switching);
+    server.take_upcalls_from(Box::new(move |upcalls| misses.take_misses(upcalls)));
     let run = move || {
         if let Err(error) = server.run() {
             tracing::error!("the netlink server has ended: {error}");

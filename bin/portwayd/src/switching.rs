@@ -34,36 +34,62 @@ pub(crate) struct Switching {
     /// By the datapath's id.
     bridges: Mutex<BTreeMap<u32, Learning>>,
     stop: AtomicBool,
-    /// Where packets of other datapaths go.
-    pub(crate) netlink: OnceLock<portway_netlink_server::Handle>,
+    waker: Waker,
 }
 
-/// Wakes the thread that handles misses.
+/// Wakes the thread that handles misses: the learning thread, or, while there is no bridge, the netlink server's, which is spared
+/// a way round.
 #[derive(Clone, Default)]
-pub(crate) struct Waker(Arc<OnceLock<Thread>>);
+pub(crate) struct Waker(Arc<Sleepers>);
+
+#[derive(Default)]
+struct Sleepers {
+    learning: OnceLock<Thread>,
+    netlink: OnceLock<portway_netlink_server::Handle>,
+    has_bridges: AtomicBool,
+}
 
 impl Waker {
     pub(crate) fn wake(&self) {
-        if let Some(thread) = self.0.get() {
+        match self.0.netlink.get() {
+            Some(netlink) if !self.has_bridges() => netlink.wake(),
+            Some(_) | None => self.wake_learning(),
+        }
+    }
+
+    fn wake_learning(&self) {
+        if let Some(thread) = self.0.learning.get() {
             thread.unpark();
         }
     }
 
-    /// The calling thread is the one to wake from now on.
+    /// The calling thread is the learning thread from now on.
     pub(crate) fn is_me(&self) {
         // Said once, when the thread begins.
-        let _ = self.0.set(thread::current());
+        let _ = self.0.learning.set(thread::current());
+    }
+
+    /// Where packets of datapaths that are no bridge's go. Said once.
+    pub(crate) fn set_netlink(&self, netlink: portway_netlink_server::Handle) {
+        let _ = self.0.netlink.set(netlink);
+    }
+
+    fn has_bridges(&self) -> bool {
+        self.0.has_bridges.load(Ordering::Acquire)
+    }
+
+    /// Whoever is to take the misses from now on looks what there is.
+    fn set_has_bridges(&self, has_bridges: bool) {
+        if self.0.has_bridges.swap(has_bridges, Ordering::AcqRel) != has_bridges {
+            self.wake();
+        }
     }
 }
 
 impl Switching {
-    pub(crate) fn new(switch: Arc<Switch>) -> Arc<Self> {
-        Arc::new(Self {
-            switch,
-            bridges: Mutex::default(),
-            stop: AtomicBool::new(false),
-            netlink: OnceLock::new(),
-        })
+    /// `waker`: the one that the switch has.
+    pub(crate) fn new(switch: Arc<Switch>, waker: Waker) -> Arc<Self> {
+        Arc::new(Self { switch, bridges: Mutex::default(), stop: AtomicBool::new(false), waker })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Learning>> {
@@ -77,12 +103,13 @@ impl Switching {
     }
 
     /// Handles misses until stopped.
-    pub(crate) fn run(&self, waker: &Waker) {
-        waker.is_me();
+    pub(crate) fn run(&self) {
+        self.waker.is_me();
         let mut next_tick = clock::now_ns() + TICK_NS;
         let mut upcalls = Vec::new();
         while !self.stop.load(Ordering::Acquire) {
-            let has_more = self.switch.upcalls().pop_round(PER_ROUND, &mut upcalls);
+            let is_ours = self.waker.has_bridges();
+            let has_more = is_ours && self.switch.upcalls().pop_round(PER_ROUND, &mut upcalls);
             if !upcalls.is_empty() {
                 let work = || self.handle(&mut upcalls);
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
@@ -102,14 +129,28 @@ impl Switching {
     }
 
     /// Makes [`Switching::run`] end.
-    pub(crate) fn stop(&self, waker: &Waker) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        waker.wake();
+        self.waker.wake_learning();
+    }
+
+    /// For the netlink server's thread: takes misses, while there is no bridge that they might belong to. Returns whether there are more.
+    pub(crate) fn take_misses(&self, upcalls: &mut Vec<(u32, Upcall)>) -> bool {
+        if self.waker.has_bridges() {
+            return false;
+        }
+        let has_more = self.switch.upcalls().pop_round(PER_ROUND, upcalls);
+        if self.waker.has_bridges() {
+            // The first bridge was added meanwhile, and some may be its own.
+            self.handle(upcalls);
+        }
+        has_more
     }
 
     fn handle(&self, upcalls: &mut Vec<(u32, Upcall)>) {
         let mut bridges = self.lock();
         let now = clock::now_ns();
+        let mut is_netlinks = false;
         for (_, upcall) in upcalls.drain(..) {
             let is_miss = match upcall.reason {
                 Reason::Miss => true,
@@ -118,8 +159,9 @@ impl Switching {
             };
             let Some(learning) = bridges.get_mut(&upcall.datapath.id()).filter(|_| is_miss) else {
                 // Not a bridge's own: a netlink client's, if it has one.
-                if let Some(netlink) = self.netlink.get() {
+                if let Some(netlink) = self.waker.0.netlink.get() {
                     netlink.upcall(upcall);
+                    is_netlinks = true;
                 }
                 continue;
             };
@@ -130,6 +172,10 @@ impl Switching {
                 tracing::debug!(bridge = %learning.datapath.name(), "a packet could not be sent on: {error}");
             }
             learning.apply(&self.switch, changes);
+        }
+        // Once for all of them.
+        if let Some(netlink) = self.waker.0.netlink.get().filter(|_| is_netlinks) {
+            netlink.wake();
         }
     }
 
@@ -160,11 +206,14 @@ impl Switching {
         let learning =
             Learning { datapath: Arc::clone(datapath), bridge: Bridge::new(settings), flows: HashMap::new() };
         self.lock().insert(datapath.id(), learning);
+        self.waker.set_has_bridges(true);
     }
 
     /// A datapath has no bridge any more. Its flows go with it.
     pub(crate) fn remove(&self, datapath: &Datapath) {
-        self.lock().remove(&datapath.id());
+        let mut bridges = self.lock();
+        bridges.remove(&datapath.id());
+        self.waker.set_has_bridges(!bridges.is_empty());
     }
 
     /// Changes a bridge; `None`: there is none for this datapath.

@@ -125,18 +125,18 @@ pub(crate) fn encode_flow(
     ufid_flags: u32,
     b: &mut AttrBuilder<'_>,
 ) -> Result<(), Error> {
-    let masked = Classified::key(flow);
+    // Keys are packed at rest: a terse dump, which clients make all the time, has no use for them.
     match flow.ufid() {
         Some(ufid) => {
             b.put(OVS_FLOW_ATTR_UFID, ufid.as_bytes())?;
             if ufid_flags & OVS_UFID_F_OMIT_KEY == 0 {
-                put_key(b, OVS_FLOW_ATTR_KEY, &masked)?;
+                put_key(b, OVS_FLOW_ATTR_KEY, &Classified::key(flow))?;
             }
         }
         None => put_key(b, OVS_FLOW_ATTR_KEY, &flow.unmasked_key())?,
     }
     if ufid_flags & OVS_UFID_F_OMIT_MASK == 0 {
-        put_mask(b, OVS_FLOW_ATTR_MASK, &masked, flow.mask())?;
+        put_mask(b, OVS_FLOW_ATTR_MASK, &Classified::key(flow), flow.mask())?;
     }
     let guard = datapath.pin();
     let stats = flow.stats(&guard);

@@ -12,4 +12,4 @@ mod peer;
 mod serve;
 
 pub use error::Error;
-pub use serve::{Handle, NetlinkServer};
+pub use serve::{Handle, NetlinkServer, Source};

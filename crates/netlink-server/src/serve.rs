@@ -51,12 +51,11 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Hands over a packet for user space. If there is no room it counts as lost.
+    /// Hands over a packet for user space, to be seen after the next [`Handle::wake`]. If there is no room it counts as lost.
     pub fn upcall(&self, upcall: Upcall) {
         if let Err(full) = self.upcalls.try_send(upcall) {
             full.into_inner().count_lost();
         }
-        self.wake();
     }
 
     /// Makes the server look at what has changed.
@@ -94,7 +93,12 @@ pub struct NetlinkServer {
     handle: Handle,
     buffer: Vec<u8>,
     on_change: Box<dyn Fn() + Send>,
+    source: Source,
+    taken: Vec<(u32, Upcall)>,
 }
+
+/// Where packets for user space come from: appends some, with their ports, and says whether there are more.
+pub type Source = Box<dyn FnMut(&mut Vec<(u32, Upcall)>) -> bool + Send>;
 
 impl NetlinkServer {
     /// Listens on `path`.
@@ -123,7 +127,14 @@ impl NetlinkServer {
             handle,
             buffer: Vec::new(),
             on_change: Box::new(|| ()),
+            source: Box::new(|_| false),
+            taken: Vec::new(),
         })
+    }
+
+    /// Where packets for user space are taken from at each wake-up, beside those that are handed over.
+    pub fn take_upcalls_from(&mut self, source: Source) {
+        self.source = source;
     }
 
     /// What is to be called after a request that has changed a datapath or a port. It must not wait.
@@ -308,6 +319,14 @@ impl NetlinkServer {
 
     /// What the switch has to say.
     fn take_from_switch(&mut self) {
+        if (self.source)(&mut self.taken) {
+            // Requests are served in between.
+            self.handle.wake();
+        }
+        let now_ns = wall_ns();
+        for (_, upcall) in self.taken.drain(..) {
+            self.server.deliver_upcall(upcall, now_ns);
+        }
         while let Ok(upcall) = self.upcalls.try_recv() {
             self.server.deliver_upcall(upcall, wall_ns());
         }

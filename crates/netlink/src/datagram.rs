@@ -35,10 +35,14 @@ pub struct Datagram {
     limit: usize,
 }
 
+/// Bytes that a message has at most, most of the time.
+const USUAL: usize = 512;
+
 impl Datagram {
     /// A datagram of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { buf: Vec::new(), limit }
+        // Most messages fit, so that writing one costs one allocation.
+        Self { buf: Vec::with_capacity(limit.min(USUAL)), limit }
     }
 
     /// What has been written.

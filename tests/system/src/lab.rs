@@ -3,7 +3,9 @@
 //! values, also when a test fails.
 
 use std::env;
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -125,17 +127,41 @@ impl Lab {
 
     /// How the daemon is started here.
     pub fn daemon_command(&self) -> Command {
-        let mut command = self.switch.command(programs().join("portwayd"));
-        command.args(["--config", "/dev/null", "--workers", "2"]);
+        self.daemon_command_as(&[])
+    }
+
+    /// The same, with words before it.
+    fn daemon_command_as(&self, before: &[&str]) -> Command {
+        let words = before.iter().map(OsString::from).chain([programs().join("portwayd").into()]);
+        let words: Vec<OsString> = words.collect();
+        let mut command = self.switch.command(&words[0]);
+        command.args(&words[1..]).args(["--config", "/dev/null", "--workers", "2"]);
         command.arg("--module-path").arg(self.path("modules"));
         command.arg("--socket-dir").arg(self.path("run")).arg("--state-dir").arg(self.path("state"));
         command
     }
 
+    /// The library that is loaded into stock programs.
+    pub fn preload(&self) -> PathBuf {
+        programs().join("libportway_netlink.so")
+    }
+
+    /// Lets every user reach the folder of the sockets, as the unit does it, and the library.
+    pub fn open_to_everybody(&self) {
+        for path in [self.folder.path().to_owned(), self.path("run")] {
+            std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("the test's own folder");
+        }
+    }
+
     /// Starts the daemon.
     pub fn start_daemon(&mut self) {
+        self.start_daemon_as(&[]);
+    }
+
+    /// Starts the daemon by another program, whose words these are.
+    pub fn start_daemon_as(&mut self, before: &[&str]) {
         let log = File::options().create(true).append(true).open(self.path("portwayd.log")).expect("a log");
-        self.daemon = Some(background(self.daemon_command().stderr(log)));
+        self.daemon = Some(background(self.daemon_command_as(before).stderr(log)));
         // One that was killed has left its socket.
         within("the daemon listens", || {
             std::os::unix::net::UnixStream::connect(self.path("run/portwayd.sock")).is_ok()

@@ -2,7 +2,7 @@
 //! `ovs-dpctl`, unmodified, programs the datapath by hand.
 #![forbid(unsafe_code)]
 
-use portway_system::Lab;
+use portway_system::{Lab, said};
 
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
@@ -166,4 +166,68 @@ fn the_command_line_shows_what_netlink_clients_made() {
     assert!(!said.ok && said.err.contains("\"p1\" was added by a netlink client"), "{said:?}");
     let said = lab.portway("flow list dp1");
     assert!(!said.ok && said.err.contains("there is no bridge \"dp1\""), "{said:?}");
+}
+
+#[test]
+fn who_may_do_what() {
+    let lab = Lab::new(1);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    // The programs and the socket are in folders that are the test's own.
+    let run_as = |who: &[&str], arguments: &str| {
+        let mut command = lab.switch.command(who[0]);
+        command.args(&who[1..]).args(arguments.split(' '));
+        command.env("LD_PRELOAD", lab.preload()).env("PORTWAY_SOCKET", lab.path("run/netlink.sock"));
+        said(&mut command)
+    };
+    lab.open_to_everybody();
+    // `ovs-dpctl` sets a datapath's features whenever it opens one, so it may not even look, as with the kernel.
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ovs-dpctl"];
+    let powerless = ["setpriv", "--bounding-set=-all", "ovs-dpctl"];
+    for who in [&nobody[..], &powerless] {
+        for asked in
+            ["show dp0", "add-dp dp1", "del-dp dp0", "add-if dp0 lo", "del-if dp0 p1", "del-flows dp0"]
+        {
+            let said = run_as(who, asked);
+            assert!(!said.ok && said.err.contains("Operation not permitted"), "{who:?} {asked}: {said:?}");
+        }
+    }
+    // Root of another user namespace is not root here.
+    let other = ["unshare", "--user", "--map-root-user", "ovs-dpctl"];
+    let said = run_as(&other, "del-dp dp0");
+    assert!(!said.ok, "{said:?}");
+    assert!(lab.dpctl("show").contains("port 1: p1"));
+}
+
+/// The daemon with no more than its unit gives it: capabilities, and a /proc that hides what it may not look at.
+#[test]
+fn the_units_capabilities_are_enough() {
+    let unit = include_str!("../../../dist/portwayd.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let names: Vec<String> =
+        line.split(' ').map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase())).collect();
+    let mut lab = Lab::new(2);
+    lab.kill_daemon();
+    let hide = "mount -t proc -o hidepid=invisible proc /proc; exec \"$@\"";
+    let bounds = format!("-all,{}", names.join(","));
+    lab.start_daemon_as(&[
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        hide,
+        "sh",
+        "setpriv",
+        "--bounding-set",
+        &bounds,
+        "--inh-caps=-all",
+        "--no-new-privs",
+    ]);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1 p2 int1,type=internal");
+    lab.dpctl("add-flow dp0 in_port(1),eth(),eth_type(0x0806),arp() 2");
+    lab.dpctl("add-flow dp0 in_port(2),eth(),eth_type(0x0806),arp() 1");
+    lab.dpctl("add-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() 2");
+    lab.dpctl("add-flow dp0 in_port(2),eth(),eth_type(0x0800),ipv4() 1");
+    assert!(lab.hosts[0].reaches("10.1.0.2"), "{}", lab.daemon_log());
 }

@@ -5,6 +5,7 @@
 //! median of the rounds' ratios. `docs/performance.md` says how each figure is made.
 
 mod capture;
+mod flows;
 mod huge_pages;
 mod memory;
 mod parts;

@@ -3,7 +3,7 @@
 
 use super::huge_pages::HugePages;
 use super::row::{Row, Verdict};
-use super::{memory, parts, scale, streams};
+use super::{flows, memory, parts, scale, streams};
 use crate::product;
 use crate::setup::{self, Purpose};
 use crate::world::{RUN_DIR, enter};
@@ -39,12 +39,16 @@ impl Options {
 
 /// Builds, then measures in a private world.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let needs_ovs = memory::names().chain([streams::TSO_NAME.to_owned()]).any(|name| options.wants(&name));
+    let stock = flows::names().chain([streams::TSO_NAME]).map(str::to_owned);
+    let needs_ovs = memory::names().chain(stock).any(|name| options.wants(&name));
     setup::run(if needs_ovs { &[Purpose::Bench] } else { &[Purpose::Demo] })?;
     if !options.peers_only {
         let mut packages = vec!["portway-bench"];
         if scale::names().chain(streams::names()).any(|name| options.wants(name)) {
             packages.extend(["portwayd", "portway"]);
+        }
+        if flows::names().any(|name| options.wants(name)) {
+            packages.extend(["portwayd", "portway", "portway-preload"]);
         }
         product::build(&packages)?;
     }
@@ -71,7 +75,7 @@ fn alone() -> Result<Option<File>> {
 pub(crate) fn inside(options: &Options) -> Result<()> {
     let bench = Bench::new(options)?;
     let mut rows = Vec::new();
-    for measure in [memory::measure, parts::measure, streams::measure, scale::measure] {
+    for measure in [memory::measure, parts::measure, streams::measure, scale::measure, flows::measure] {
         measure(&bench, &mut rows)?;
     }
     if options.json {
