@@ -47,6 +47,7 @@ pub trait Codec: Send + Sync + 'static {
 pub struct UdpPort<C> {
     codec: C,
     port: u16,
+    fixed: Option<Box<TunnelInfo>>,
     ports: Ports,
     routes: Routes,
     // One thread at a time receives, and one per queue sends, so these are never waited for; they keep a caller that breaks
@@ -69,13 +70,14 @@ fn errno(error: portway_netwatch::Error) -> Errno {
 }
 
 impl<C: Codec> UdpPort<C> {
-    /// A port that listens at UDP `port`, with a device of this MTU. `claim` takes the port for the namespace, before anything is
-    /// made.
+    /// A port that listens at UDP `port`, with a device of this MTU. `fixed`: the port's one peer: packets without metadata go to it,
+    /// only its packets are taken, and these have no metadata. `claim` takes the port for the namespace, before anything is made.
     pub fn create(
         params: &CreateParams<'_>,
         codec: C,
         port: u16,
         mtu: u32,
+        fixed: Option<TunnelInfo>,
         claim: impl FnOnce(NetnsId) -> Result<Claim, Errno> + Send,
     ) -> Result<Self, Errno> {
         let (name, queues) = (params.name, params.tx_queues.max(1));
@@ -96,6 +98,7 @@ impl<C: Codec> UdpPort<C> {
         Ok(Self {
             codec,
             port,
+            fixed: fixed.map(Box::new),
             ports,
             routes,
             rx_fd: inbox.event_source(),
@@ -165,11 +168,22 @@ impl<C: Codec> UdpPort<C> {
         if C::ANY_DESTINATION_PORT && info.tp_dst != 0 { info.tp_dst } else { self.port }
     }
 
+    /// What the packet's outer headers shall say; false: nobody has said it.
+    fn metadata(&self, packet: &Packet, info: &mut TunnelInfo) -> bool {
+        if host::egress_tunnel(packet, info) {
+            return true;
+        }
+        self.fixed.as_deref().is_some_and(|fixed| {
+            info.clone_from(fixed);
+            true
+        })
+    }
+
     /// Sends the first of `packets` and those behind it that may go with it; returns how many have been dealt with.
     fn send_train(&self, outbox: &mut Outbox, packets: &[Packet], report: &mut TxReport) -> usize {
         let first = &packets[0];
         let mut info = TunnelInfo::default();
-        if !host::egress_tunnel(first, &mut info) {
+        if !self.metadata(first, &mut info) {
             if C::COUNTS_NO_TUNNEL {
                 report.dropped += 1;
                 report.no_tunnel += 1;
@@ -218,7 +232,7 @@ impl<C: Codec> UdpPort<C> {
                 && slot(packet) == outer.slot
                 && packet.mark() == outer.mark
                 && !(C::REFUSES_CUT_FRAMES && ecn::is_cut(packet.frame()))
-                && host::egress_tunnel(packet, &mut other)
+                && self.metadata(packet, &mut other)
                 && other == *info
                 && ecn::encapsulate(info.tos, packet.frame()) == outer.tos
                 && inner::depth(packet.frame(), self.port) < inner::DEPTH_MAX;

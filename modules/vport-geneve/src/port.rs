@@ -68,7 +68,7 @@ impl PortType for GenevePort {
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         let wanted = wanted_port(params.options)?;
         let claim = |netns| CLAIMS.take(netns, wanted, 0, Errno::EBUSY, Errno::EBUSY);
-        Ok(Self { port: UdpPort::create(params, Geneve, wanted, MTU, claim)?, wanted })
+        Ok(Self { port: UdpPort::create(params, Geneve, wanted, MTU, None, claim)?, wanted })
     }
 
     fn info(&self) -> PortInfo {

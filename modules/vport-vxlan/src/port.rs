@@ -11,7 +11,7 @@ use portway_tunnel_sockets::udp::{Codec, UdpPort};
 use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, option_kind};
 use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
 
-use crate::options::{DST_PORT, Options};
+use crate::options::{DST_PORT, KEY, Options, REMOTE};
 
 /// MTU of the device, as the kernel module's has it: the longest packet.
 const MTU: u32 = 65_535;
@@ -46,12 +46,26 @@ impl PortType for VxlanPort {
     const TYPE: u32 = 4;
     const NAME: &'static CStr = c"vxlan";
     const TUNNEL: bool = true;
-    const OPTIONS: &'static [OptionDescription] = &[OptionDescription {
-        attr: DST_PORT,
-        kind: option_kind::U16,
-        name: c"dst_port",
-        help: c"UDP port to listen at and to send to; 4789 is the assigned one",
-    }];
+    const OPTIONS: &'static [OptionDescription] = &[
+        OptionDescription {
+            attr: DST_PORT,
+            kind: option_kind::U16,
+            name: c"dst_port",
+            help: c"UDP port to listen at and to send to; 4789 is the assigned one",
+        },
+        OptionDescription {
+            attr: REMOTE,
+            kind: option_kind::STRING,
+            name: c"remote",
+            help: c"IP address of the one peer; without it flows say where to",
+        },
+        OptionDescription {
+            attr: KEY,
+            kind: option_kind::U32,
+            name: c"key",
+            help: c"network id for the one peer, 24 bits; default 0",
+        },
+    ];
 
     /// EEXIST: a port of the same kind has that UDP port in the namespace; EADDRINUSE: something else has.
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
@@ -60,7 +74,7 @@ impl PortType for VxlanPort {
             let variant = u32::from(options.gbp);
             CLAIMS.take(netns, options.port, variant, Errno::EEXIST, Errno::EADDRINUSE)
         };
-        UdpPort::create(params, Vxlan { options }, options.port, MTU, claim).map(Self)
+        UdpPort::create(params, Vxlan { options }, options.port, MTU, options.fixed(), claim).map(Self)
     }
 
     fn info(&self) -> PortInfo {

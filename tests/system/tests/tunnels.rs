@@ -259,3 +259,39 @@ fn tshark_reads_gre_and_vxlan_with_policy() {
     let right = "172.16.0.2\t4789\t1\t1\t77\t7\t8";
     assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
 }
+
+/// Learning bridges know no tunnel keys: a port with one peer does not need them.
+#[test]
+fn a_bridge_joins_two_tunnels() {
+    let lab = with_remote();
+    let far = &lab.hosts[1];
+    kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
+    // The first host becomes the far end of another tunnel, over its cable.
+    lab.switch.sh("ip addr add 172.17.0.1/24 dev p1");
+    lab.hosts[0].sh("ip addr flush dev e0; ip link set e0 mtu 1500; ip addr add 172.17.0.2/24 dev e0; \
+         ip link add vx type vxlan id 9 dstport 4790 local 172.17.0.2 remote 172.17.0.1; \
+         ip link set vx mtu 1430 up; sysctl -qw net.ipv6.conf.vx.disable_ipv6=0; \
+         ip addr add 10.9.0.1/24 dev vx; ip addr add fd09::1/64 dev vx nodad");
+    for command in [
+        "bridge add br0",
+        "port add br0 vx0 --type vxlan -o dst_port=4789 -o remote=172.16.0.2 -o key=5",
+        "port add br0 vx1 --type vxlan -o dst_port=4790 -o remote=172.17.0.2 -o key=9",
+    ] {
+        let said = lab.portway(command);
+        assert!(said.ok, "{command}: {said:?}");
+    }
+    traffic(&lab.hosts[0], far);
+    // Another network id is none of the port's.
+    far.sh("ip link del vx");
+    kernel_end_with(&lab, 6);
+    assert!(!far.reaches("10.9.0.1"));
+    let drops = lab.portway("drops").out;
+    assert!(drops.contains("tunnel_bad_header"), "{drops}");
+}
+
+fn kernel_end_with(lab: &Lab, id: u32) {
+    lab.hosts[1].sh(&format!(
+        "ip link add vx type vxlan id {id} dstport 4789 local 172.16.0.2 remote 172.16.0.1; ip link set vx up; \
+         ip addr add 10.9.0.2/24 dev vx"
+    ));
+}

@@ -14,5 +14,6 @@ mod row;
 mod run;
 mod scale;
 mod streams;
+mod tunnels;
 
 pub(crate) use run::{Options, inside, run};

@@ -3,7 +3,7 @@
 
 use super::huge_pages::HugePages;
 use super::row::{Row, Verdict};
-use super::{flows, memory, parts, scale, streams};
+use super::{flows, memory, parts, scale, streams, tunnels};
 use crate::product;
 use crate::setup::{self, Purpose};
 use crate::world::{RUN_DIR, enter};
@@ -39,12 +39,12 @@ impl Options {
 
 /// Builds, then measures in a private world.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let stock = flows::names().chain([streams::TSO_NAME]).map(str::to_owned);
+    let stock = flows::names().chain([streams::TSO_NAME, tunnels::OVS_NAME]).map(str::to_owned);
     let needs_ovs = memory::names().chain(stock).any(|name| options.wants(&name));
     setup::run(if needs_ovs { &[Purpose::Bench] } else { &[Purpose::Demo] })?;
     if !options.peers_only {
         let mut packages = vec!["portway-bench"];
-        if scale::names().chain(streams::names()).any(|name| options.wants(name)) {
+        if scale::names().chain(streams::names()).chain(tunnels::names()).any(|name| options.wants(name)) {
             packages.extend(["portwayd", "portway"]);
         }
         if flows::names().any(|name| options.wants(name)) {
@@ -75,7 +75,9 @@ fn alone() -> Result<Option<File>> {
 pub(crate) fn inside(options: &Options) -> Result<()> {
     let bench = Bench::new(options)?;
     let mut rows = Vec::new();
-    for measure in [memory::measure, parts::measure, streams::measure, scale::measure, flows::measure] {
+    for measure in
+        [memory::measure, parts::measure, streams::measure, tunnels::measure, scale::measure, flows::measure]
+    {
         measure(&bench, &mut rows)?;
     }
     if options.json {

@@ -51,7 +51,7 @@ fn unpack<C: Codec>(
     let (head, frame) = first.split_at(start);
     let train = if rest.is_empty() { None } else { Train::start(frame) };
     let Some(mut train) = train else {
-        batch.extend(single(datagram, &info, start, frame, pool));
+        batch.extend(single(port, datagram, &info, start, frame, pool));
         return piece;
     };
     let mut n = 0;
@@ -67,12 +67,13 @@ fn unpack<C: Codec>(
         n += 1;
     }
     if !train.is_long() {
-        batch.extend(single(datagram, &info, start, frame, pool));
+        batch.extend(single(port, datagram, &info, start, frame, pool));
         return piece;
     }
     let others = rest.chunks(piece).take(n);
     let used = piece + others.clone().map(<[u8]>::len).sum::<usize>();
-    batch.extend(joined(&train, &info, frame, others.map(|next| &next[start + train.headers()..]), pool));
+    let payload = others.map(|next| &next[start + train.headers()..]);
+    batch.extend(joined(port, &train, &info, frame, payload, pool));
     used
 }
 
@@ -89,6 +90,11 @@ fn decapsulate<C: Codec>(
     if frame.len() < inner::ETH_HLEN {
         return Err(Refusal::BadHeader);
     }
+    if let Some(fixed) = &port.fixed
+        && (info.src, info.id) != (fixed.dst, fixed.id)
+    {
+        return Err(Refusal::BadHeader);
+    }
     ecn::decapsulate(info.tos, frame)?;
     Ok((info, start))
 }
@@ -101,7 +107,8 @@ fn refused(bytes: &[u8], refusal: Refusal, pool: &mut PoolRef<'_>) -> Option<Pac
     Some(packet)
 }
 
-fn single(
+fn single<C: Codec>(
+    port: &UdpPort<C>,
     datagram: &Datagram,
     info: &TunnelInfo,
     start: usize,
@@ -114,7 +121,9 @@ fn single(
         let gso = super_packet(datagram, start, frame);
         packet.set_offload(Offload { partial_csum: Some(partial_csum), gso });
     }
-    host::set_tunnel(&mut packet, info).ok()?;
+    if port.fixed.is_none() {
+        host::set_tunnel(&mut packet, info).ok()?;
+    }
     Some(packet)
 }
 
@@ -131,7 +140,8 @@ fn super_packet(datagram: &Datagram, start: usize, frame: &[u8]) -> Option<Gso> 
 }
 
 /// A train as one super-packet: its first frame and the others' payload.
-fn joined<'d>(
+fn joined<'d, C: Codec>(
+    port: &UdpPort<C>,
     train: &Train,
     info: &TunnelInfo,
     frame: &'d [u8],
@@ -151,6 +161,8 @@ fn joined<'d>(
     }
     let offload = train.finish(all);
     packet.set_offload(offload);
-    host::set_tunnel(&mut packet, info).ok()?;
+    if port.fixed.is_none() {
+        host::set_tunnel(&mut packet, info).ok()?;
+    }
     Some(packet)
 }
