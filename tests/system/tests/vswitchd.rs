@@ -309,3 +309,48 @@ fn ovs_ctl_starts_and_stops() {
     ctl("stop");
     assert!(answers, "{added:?}");
 }
+
+#[test]
+fn ovs_tcpdump_sees_a_ports_traffic() {
+    let lab = Lab::new(2);
+    let ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let mut command = lab.switch.command("ovs-tcpdump");
+    command.env("OVS_RUNDIR", lab.path("ovs"));
+    command.arg("--db-sock").arg(format!("unix:{}", lab.path("ovs/db.sock").display()));
+    command.args(["-i", "p1", "-c", "4", "-n", "icmp"]);
+    let watcher = std::thread::spawn(move || said(&mut command));
+    within("four packets were seen", || {
+        lab.hosts[0].reaches("10.1.0.2");
+        watcher.is_finished()
+    });
+    let seen = watcher.join().unwrap();
+    assert!(seen.ok, "{seen:?}");
+    for line in ["10.1.0.1 > 10.1.0.2: ICMP echo request", "10.1.0.2 > 10.1.0.1: ICMP echo reply"] {
+        assert!(seen.out.contains(line), "{seen:?}");
+    }
+    // Its mirror and its port go with it.
+    within("all is as before", || !lab.switch.sh("ip link").contains("mip1"));
+    assert_eq!(ovs.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn no_packet_of_an_established_flow_is_lost_without_vswitchd() {
+    let lab = Lab::new(2);
+    let mut ovs = bridge(&lab);
+    // Whether a host still knows its neighbour is not the question.
+    for (host, other) in [(0, 2), (1, 1)] {
+        lab.hosts[host].sh(&format!("ip neigh replace 10.1.0.{other} lladdr 02:00:00:00:00:0{other} dev e0"));
+    }
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let mut command = lab.hosts[0].command("ping");
+    command.args(["-q", "-c", "300", "-i", "0.01", "-W", "5", "10.1.0.2"]);
+    let ping = std::thread::spawn(move || said(&mut command));
+    ovs.kill();
+    let pinged = ping.join().unwrap();
+    assert!(pinged.out.contains("300 received"), "{pinged:?}");
+    ovs.start(&lab);
+    // As on the kernel, it begins with an empty table and makes its flows anew.
+    within("it forwards", || lab.hosts[0].reaches("10.1.0.2"));
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+}
