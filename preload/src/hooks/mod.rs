@@ -6,6 +6,7 @@
 mod descriptors;
 mod names;
 mod open;
+mod plain;
 mod receive;
 mod result;
 mod send;

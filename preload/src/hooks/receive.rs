@@ -15,7 +15,7 @@ use crate::table;
 /// # Safety
 /// As libc's `recv`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-unsafe extern "C" fn recv(fd: c_int, bytes: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn recv(fd: c_int, bytes: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
     if table::find(fd).is_none() {
         // SAFETY: as the caller's.
         return unsafe { real::recv(fd, bytes, len, flags) };
@@ -55,7 +55,7 @@ unsafe extern "C" fn recvfrom(
 /// # Safety
 /// As libc's `recvmsg`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     let found = table::find(fd).filter(|_| !message.is_null());
     let Some(ours) = found.as_ref().and_then(Ours::new) else {
         // SAFETY: as the caller's.
@@ -114,7 +114,7 @@ unsafe extern "C" fn recvmmsg(
 
 unsafe extern "C" {
     /// Ends the program with a message about an overflow.
-    fn __chk_fail() -> !;
+    pub(super) fn __chk_fail() -> !;
 }
 
 /// What `recv` is in programs built with `_FORTIFY_SOURCE`.

@@ -16,7 +16,7 @@ use crate::table;
 /// # Safety
 /// As libc's `send`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-unsafe extern "C" fn send(fd: c_int, bytes: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn send(fd: c_int, bytes: *const c_void, len: size_t, flags: c_int) -> ssize_t {
     if table::find(fd).is_none() {
         // SAFETY: as the caller's.
         return unsafe { real::send(fd, bytes, len, flags) };
@@ -54,7 +54,7 @@ unsafe extern "C" fn sendto(
 /// # Safety
 /// As libc's `sendmsg`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     let found = table::find(fd).filter(|_| !message.is_null());
     let Some(socket) = found else {
         // SAFETY: as the caller's.

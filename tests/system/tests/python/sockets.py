@@ -142,4 +142,19 @@ for name, result in ((b"vxlan_sys_4789\0", -errno.EOPNOTSUPP), (b"other\0", 0)):
 a.close(), b.close(), route.close(), poll.close()
 # One is left: the namespace, for the next socket.
 assert len(os.listdir("/proc/self/fd")) == fds + 1
+# Plain reads and writes are requests and answers, too.
+c = open_socket()
+assert os.write(c.fileno(), get_family("ovs_vport")) == len(get_family("ovs_vport"))
+os.set_blocking(c.fileno(), False)
+assert b"ovs_vport" in os.read(c.fileno(), 65536)
+try:
+    os.read(c.fileno(), 1)
+    raise AssertionError("nothing more")
+except BlockingIOError:
+    pass
+os.writev(c.fileno(), [get_family("ovs_flow")[:10], get_family("ovs_flow")[10:]])
+room = [bytearray(20), bytearray(65536)]
+assert os.readv(c.fileno(), room) > 20 and b"ovs_flow" in room[1]
+c.close()
+
 print("all well")
