@@ -9,14 +9,15 @@ use portway_netwatch::Event;
 
 use crate::control::Control;
 
-/// Namespaces that ports wait for are looked for in this rhythm: nothing tells when a name appears in a folder.
+/// What nothing tells of is looked at in this rhythm: when a namespace's name appears in a folder, and what happens to internal ports'
+/// devices in namespaces that are not watched.
 const RHYTHM: Duration = Duration::from_millis(500);
 
 /// Carries out events until nobody sends any.
 pub(crate) fn run(control: &Control, devices: &Receiver<Event>, switch: &Receiver<SwitchEvent>) {
     let mut next_look = Instant::now();
     loop {
-        let timer = if control.waits_for_namespaces() { at(next_look) } else { never() };
+        let timer = if control.must_look() { at(next_look) } else { never() };
         select! {
             recv(devices) -> event => match event {
                 Ok(event) => control.device_event(&event),
@@ -27,7 +28,7 @@ pub(crate) fn run(control: &Control, devices: &Receiver<Event>, switch: &Receive
                 Err(_) => return,
             },
             recv(timer) -> _ => {
-                control.retry(&|(netns, _)| netns.is_some());
+                control.look();
                 next_look = Instant::now() + RHYTHM;
             }
         }

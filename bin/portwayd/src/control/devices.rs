@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What becomes of devices, and what that means for their ports.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use portway_api::{Failure, FailureKind};
 use portway_datapath::{Datapath, Event as SwitchEvent, Netns};
-use portway_netwatch::{Change, Event};
+use portway_netwatch::{Change, Event, Link};
 use portway_vport::{NetnsId, PortName, Vport};
 
 use super::{Control, Entry, PortKey, Tables};
@@ -45,7 +45,10 @@ impl Control {
         tracing::debug!(?event, "device");
         let netns = event.netns;
         match &event.what {
-            Change::Appeared(link) => self.retry(&|(_, name)| *name == link.name),
+            Change::Appeared(link) => {
+                self.device_came_home(netns, link);
+                self.retry(&|(_, name)| *name == link.name);
+            }
             Change::Gone { ifindex, name } => self.device_gone(netns, *ifindex, name, false),
             Change::MovedAway { ifindex, name } => self.device_gone(netns, *ifindex, name, true),
             Change::Renamed { ifindex, name, new_name } => {
@@ -59,9 +62,25 @@ impl Control {
         }
     }
 
+    /// The device of an internal port may have been moved back.
+    fn device_came_home(&self, netns: NetnsId, link: &Link) {
+        let mut tables = self.lock();
+        tables.moved.retain(|port| {
+            let Some(port) = port.upgrade().filter(|port| port.netns() == netns) else { return true };
+            self.switch.port_refresh(&port);
+            port.ifindex() != link.index || port.name().as_bytes() != link.name.as_bytes()
+        });
+    }
+
     fn device_gone(&self, netns: NetnsId, ifindex: u32, name: &str, has_moved: bool) {
         let mut tables = self.lock();
         let Some((bridge, owner)) = owner(&tables, netns, ifindex) else { return };
+        if let Some(live) = live(&tables, &bridge, &owner)
+            && has_moved
+            && live.port_type() == TYPE_INTERNAL
+        {
+            tables.moved.push(Arc::downgrade(&live));
+        }
         let Some(entry) = tables.bridges.get_mut(&bridge) else { return };
         match owner {
             // It is the port's own, wherever it lives.
@@ -192,11 +211,23 @@ impl Control {
         }
     }
 
-    /// Whether ports wait for namespaces, of which nothing tells.
-    pub(crate) fn waits_for_namespaces(&self) -> bool {
+    /// Whether something has to be looked at now and then because nothing tells of it: ports wait for namespaces, or internal ports are
+    /// in others.
+    pub(crate) fn must_look(&self) -> bool {
         let tables = self.lock();
         let mut ports = tables.bridges.values().flat_map(|entry| &entry.ports);
-        ports.any(|((netns, _), port)| netns.is_some() && port.live().is_none())
+        !tables.moved.is_empty() || ports.any(|((netns, _), port)| netns.is_some() && port.live().is_none())
+    }
+
+    /// Looks at it.
+    pub(crate) fn look(&self) {
+        self.retry(&|(netns, _)| netns.is_some());
+        let moved: Vec<_> = {
+            let mut tables = self.lock();
+            tables.moved.retain(|port| port.upgrade().is_some_and(|port| port.is_alive()));
+            tables.moved.iter().filter_map(Weak::upgrade).collect()
+        };
+        moved.iter().for_each(|port| self.switch.port_refresh(port));
     }
 }
 
@@ -237,7 +268,9 @@ fn lost_port<'e>(entry: &'e mut Entry, name: &str) -> Option<&'e mut super::Port
 
 /// Whose device it is. A look at every port: devices change rarely.
 fn owner(tables: &Tables, netns: NetnsId, ifindex: u32) -> Option<(String, Owner)> {
-    let is_it = |port: &Vport| port.ifindex() == ifindex && port.netns() == netns;
+    // An interface index counts within a namespace.
+    let has_moved = |port: &Vport| tables.moved.iter().any(|moved| std::ptr::eq(moved.as_ptr(), port));
+    let is_it = |port: &Vport| port.ifindex() == ifindex && port.netns() == netns && !has_moved(port);
     tables.bridges.iter().find_map(|(name, entry)| {
         if entry.datapath.port(0).is_some_and(|own| is_it(&own)) {
             return Some((name.clone(), Owner::Own));

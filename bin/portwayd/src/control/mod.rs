@@ -69,6 +69,8 @@ pub(crate) struct Entry {
 pub(crate) struct Tables {
     bridges: BTreeMap<String, Entry>,
     state: State,
+    /// Internal ports whose device was moved to another namespace: nothing tells of what happens to it there.
+    moved: Vec<Weak<Vport>>,
 }
 
 /// How the daemon was started: for `show`.
@@ -112,7 +114,7 @@ impl Control {
         watcher: WatchHandle,
         knobs: Knobs,
     ) -> Self {
-        let tables = Tables { bridges: BTreeMap::new(), state: State::default() };
+        let tables = Tables { bridges: BTreeMap::new(), state: State::default(), moved: Vec::new() };
         Self {
             switch,
             switching,

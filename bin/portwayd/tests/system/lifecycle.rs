@@ -238,3 +238,31 @@ fn a_bridges_own_device_is_made_anew() {
     }
     assert!(daemon.log().contains("it was made anew"));
 }
+
+#[test]
+fn an_internal_ports_device_is_followed_into_another_namespace() {
+    let lab = Lab::new(1);
+    let daemon = lab.start(&lab.config(1));
+    daemon.done(&port_add("br0", PortSpec { port_type: "internal".to_owned(), ..PortSpec::new("int1") }));
+    let elsewhere = crate::lab::Netns::new("else");
+    lab.switch.sh(&format!("ip link set int1 netns {}", elsewhere.0));
+    elsewhere.sh("ip link set int1 mtu 4000 address 02:00:00:00:00:77 up; ip addr add 10.1.0.77/24 dev int1");
+    let is_known = || {
+        let port = daemon.port("int1");
+        (port.mtu, port.mac.as_deref(), port.link_up) == (Some(4000), Some("02:00:00:00:00:77"), Some(true))
+    };
+    within(Duration::from_secs(20), "its MTU, address and state are known", is_known);
+    assert!(lab.reaches(1, 77), "{}", daemon.log());
+    // What happens to a device here that has the same index as that one has there does not concern it.
+    let index = elsewhere.sh("cat /sys/class/net/int1/ifindex");
+    lab.switch.sh(&format!(
+        "ip link add other index {} type dummy || true; ip link del other || true",
+        index.trim()
+    ));
+    elsewhere.sh(&format!("ip link set int1 netns {}", lab.switch.0));
+    lab.switch.sh("ip link set int1 mtu 3000 up");
+    within(Duration::from_secs(20), "it is followed home", || daemon.port("int1").mtu == Some(3000));
+    lab.switch.sh("ip link del int1");
+    let is_new = || daemon.port("int1").mtu == Some(1500) && lab.switch.has_device("int1");
+    within(Duration::from_secs(20), "it is made anew", is_new);
+}
