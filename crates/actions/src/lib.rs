@@ -46,4 +46,6 @@ pub use execute::{Environment, Services, Verdict, execute};
 pub use hash::{flow_hash, symmetric_flow_hash};
 pub use meter::{Bucket, TOKENS_PER_PACKET};
 pub use program::{Limits, Program};
-pub use segment::{complete_checksum, leaves_as_fragments, segment};
+pub use segment::{
+    complete_checksum, fits_largest_fragment, fragment_reassembled, leaves_as_fragments, segment,
+};

@@ -567,8 +567,11 @@ impl Packet {
     }
 
     /// Largest fragment of the datagram that the packet was reassembled from; 0: it was not.
+    #[inline]
     pub fn mru(&self) -> u16 {
-        self.raw().mru
+        let raw = self.raw();
+        // Almost always the first line says that there is nothing to look for on the second.
+        if raw.flags & flags::COLD == 0 { 0 } else { raw.mru }
     }
 
     /// Sets the largest fragment's size.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portway_actions::{
-    Effect, Effects, Environment, Program, complete_checksum, execute, leaves_as_fragments, segment,
+    Effect, Effects, Environment, Program, complete_checksum, execute, fits_largest_fragment,
+    fragment_reassembled, leaves_as_fragments, segment,
 };
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
 use portway_flow::{Action, FlowKey, Frag, Lens, Userspace, extract};
@@ -136,6 +137,14 @@ impl Io {
     /// Queues a packet for a port.
     #[inline]
     pub(crate) fn output(&mut self, site: &Site<'_>, port: u32, packet: Packet) {
+        if packet.mru() != 0 {
+            return self.output_reassembled(site, port, packet);
+        }
+        self.queue(site, port, packet);
+    }
+
+    #[inline]
+    fn queue(&mut self, site: &Site<'_>, port: u32, packet: Packet) {
         let slot = self.pending_slot(site, port);
         let batch = &mut self.pending[slot].batch;
         batch.push(packet);
@@ -147,14 +156,40 @@ impl Io {
     /// Queues packets for a port.
     #[inline]
     pub(crate) fn output_all(&mut self, site: &Site<'_>, port: u32, packets: impl Iterator<Item = Packet>) {
-        let slot = self.pending_slot(site, port);
+        let mut slot = self.pending_slot(site, port);
         for packet in packets {
+            if packet.mru() != 0 {
+                self.output_reassembled(site, port, packet);
+                slot = self.pending_slot(site, port);
+                continue;
+            }
             let batch = &mut self.pending[slot].batch;
             batch.push(packet);
             if batch.is_full() {
                 self.send(site, slot);
             }
         }
+    }
+
+    /// Queues a packet that was reassembled from fragments: as fragments, unless it is as short as the longest of them.
+    #[cold]
+    fn output_reassembled(&mut self, site: &Site<'_>, port: u32, packet: Packet) {
+        let mtu = site.datapath.ports.get(port as usize, site.guard).and_then(|vport| vport.mtu());
+        if packet.offload().gso.is_some() || fits_largest_fragment(&packet) {
+            return self.queue(site, port, packet);
+        }
+        if mtu.is_some_and(|mtu| u32::from(packet.mru()) > mtu) {
+            return self.drop_packet(packet, DropReason::OverMtu);
+        }
+        let mut fragments = std::mem::take(&mut self.segments);
+        if let Err(reason) = fragment_reassembled(packet, &mut self.pool, &mut |piece| fragments.push(piece))
+        {
+            self.drops.add(reason, 1);
+        }
+        for fragment in fragments.drain(..) {
+            self.queue(site, port, fragment);
+        }
+        self.segments = fragments;
     }
 
     /// Where packets for `port` wait; makes room if too many ports have some.

@@ -5,6 +5,7 @@
 //! * TSO: TCP over IPv4 and IPv6. IPv4 ids count up, CWR stays on the first segment only, FIN and PSH on the last.
 //! * USO: one UDP datagram per segment.
 //! * UFO: one UDP datagram, as IP fragments.
+//! * What was reassembled: fragments again.
 //!
 //! Whatever stands before the IP header (VLAN tags, MPLS labels, NSH) is repeated in each segment.
 
@@ -12,12 +13,14 @@ mod complete;
 mod fragment;
 mod locate;
 mod payload;
+mod reassembled;
 
 use portway_buf::{Class, DropReason, Offload, Packet, Pool};
 use portway_wire::ipv4;
 
 pub use complete::complete_checksum;
 pub(crate) use locate::passes_through;
+pub use reassembled::{fits_largest_fragment, fragment as fragment_reassembled};
 
 use crate::headers::{be16, put16};
 use locate::Network;
