@@ -11,7 +11,7 @@
 //!   portwayd's families only.
 //! * `NETLINK_ROUTE` sockets stay with the kernel. Only a request for one of the tunnel devices of Open vSwitch is made to fail
 //!   with EOPNOTSUPP, on which stock programs ask the datapath for a tunnel port instead; a question for a Geneve device of its,
-//!   which is portwayd's, gets ENODEV.
+//!   which is portwayd's, gets ENODEV, and a request to delete one EOPNOTSUPP: the datapath does that.
 //! * All other protocols are the kernel's alone.
 //! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
 //!   goes away, sockets wait for it: a request waits up to five seconds, then it is answered ENOENT, and when it is

@@ -15,6 +15,7 @@ const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
@@ -28,6 +29,9 @@ const PROBE_KIND: &[u8] = b"ovs_geneve";
 
 /// How it names Geneve's. Stock programs look for one as they start, and end if it is there and not of the kernel's kind.
 const GENEVE_NAME: &[u8] = b"genev_sys_";
+
+/// The device that cannot be deleted; shorter than any of the above.
+const LOOPBACK: &[u8] = b"lo";
 
 /// A message: its header, and where it is.
 struct Message<'a> {
@@ -139,15 +143,31 @@ pub(crate) fn refusals(datagram: &[u8], port_id: u32) -> Vec<Vec<u8>> {
 /// A `NETLINK_ROUTE` datagram in which requests for tunnel devices of Open vSwitch are made to fail; `None`: it has none.
 ///
 /// Their kind is spoiled, so that the kernel does not know it: its own answer then is EOPNOTSUPP. The name of a Geneve device that is
-/// asked for is spoiled, too: it is portwayd's, so there is none of the kernel's, ENODEV.
+/// asked for is spoiled, too: it is portwayd's, so there is none of the kernel's, ENODEV. And a tunnel device that is to be deleted, which
+/// the datapath has done already, becomes the loopback device, which nobody can delete: EOPNOTSUPP again.
 pub(crate) fn without_tunnels(datagram: &[u8]) -> Option<Vec<u8>> {
     let mut spoiled = None;
     for message in messages(datagram) {
         if let Some(at) = tunnel_kind(&message).or_else(|| geneve_name(&message)) {
             spoiled.get_or_insert_with(|| datagram.to_vec())[message.at + at] = b'!';
         }
+        if let Some(name) = deleted_name(&message) {
+            let bytes = spoiled.get_or_insert_with(|| datagram.to_vec());
+            let name = &mut bytes[message.at + name.start..message.at + name.end];
+            name.fill(0);
+            name[..LOOPBACK.len()].copy_from_slice(LOOPBACK);
+        }
     }
     spoiled
+}
+
+/// Where the name is in a request to delete a tunnel device of Open vSwitch.
+fn deleted_name(message: &Message<'_>) -> Option<std::ops::Range<usize>> {
+    if message.kind != RTM_DELLINK {
+        return None;
+    }
+    let name = attributes(message.bytes, HEADER + IFINFOMSG).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
+    TUNNEL_NAMES.iter().any(|prefix| message.bytes[name.clone()].starts_with(prefix)).then_some(name)
 }
 
 /// Where the name is in a question about a Geneve device of Open vSwitch.
@@ -271,6 +291,15 @@ mod tests {
         assert_eq!(spoiled, get(b"!enev_sys_6081\0", NLM_F_REQUEST));
         assert_eq!(without_tunnels(&get(b"genev0\0", NLM_F_REQUEST)), None);
         assert_eq!(without_tunnels(&get(b"genev_sys_6081\0", NLM_F_REQUEST | NLM_F_DUMP)), None);
+    }
+
+    #[test]
+    fn a_deleted_tunnel_device_becomes_the_loopback_device() {
+        let delete = |name: &[u8]| {
+            message(RTM_DELLINK, NLM_F_REQUEST, &[vec![0; IFINFOMSG], attribute(IFLA_IFNAME, name)].concat())
+        };
+        assert_eq!(without_tunnels(&delete(b"gre_sys\0")), Some(delete(b"lo\0\0\0\0\0\0")));
+        assert_eq!(without_tunnels(&delete(b"gre0\0")), None);
     }
 
     #[test]

@@ -43,6 +43,11 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 
 /// Finds the headers; `None`: not IP, or cut. IPv6 extension headers are not walked: they are the protocol then.
 pub fn layers(frame: &[u8]) -> Option<Layers> {
+    headers(frame).filter(|layers| layers.end <= frame.len())
+}
+
+/// As [`layers`], but the packet may be cut behind its IP header.
+fn headers(frame: &[u8]) -> Option<Layers> {
     let mut at = 12;
     let mut ethertype = be16(frame, at)?;
     for _ in 0..TAGS_MAX {
@@ -56,7 +61,7 @@ pub fn layers(frame: &[u8]) -> Option<Layers> {
         ethertype::IPV4 => {
             let header = frame.get(l3..)?.first_chunk::<20>()?;
             let (len, total) = (usize::from(header[0] & 0xf) * 4, usize::from(be16(header, 2)?));
-            let fits = header[0] >> 4 == 4 && len >= 20 && total >= len && l3 + total <= frame.len();
+            let fits = header[0] >> 4 == 4 && len >= 20 && total >= len;
             let fragment = be16(header, 6)? & 0x3fff != 0;
             fits.then_some(Layers {
                 l3,
@@ -70,7 +75,7 @@ pub fn layers(frame: &[u8]) -> Option<Layers> {
         ethertype::IPV6 => {
             let header = frame.get(l3..)?.first_chunk::<40>()?;
             let (l4, len) = (l3 + 40, usize::from(be16(header, 4)?));
-            let fits = header[0] >> 4 == 6 && l4 + len <= frame.len();
+            let fits = header[0] >> 4 == 6;
             let (protocol, end) = (header[6], l4 + len);
             fits.then_some(Layers { l3, l4, end, ipv6: true, protocol, fragment: protocol == 44 })
         }
@@ -159,8 +164,9 @@ pub fn depth(frame: &[u8], port: u16) -> usize {
 
 /// What is inside, if `frame` is a tunnel packet (or a first fragment of one).
 fn payload(frame: &[u8], port: u16) -> Option<&[u8]> {
-    let layers = layers(frame)?;
-    let packet = &frame[layers.l4..layers.end];
+    // What is inside a first fragment is cut, on every level.
+    let layers = headers(frame)?;
+    let packet = frame.get(layers.l4..layers.end.min(frame.len()))?;
     match layers.protocol {
         UDP => {
             let to = be16(packet, 2)?;
@@ -220,6 +226,9 @@ mod tests {
             frame = udp4(&[&header[..], &frame].concat(), port);
         }
         let frame = udp4(&[&header[..], &udp4(b"x", 53)].concat(), 9999);
+        let deep =
+            udp4(&[&header[..], &udp4(&[&header[..], &udp4(&[7; 600], 53)].concat(), 9999)].concat(), 9999);
+        assert_eq!(super::depth(&deep[..400], 9999), 2, "a first fragment");
         assert_eq!(super::depth(&frame, 1), 0, "another port's traffic is none of ours");
     }
 

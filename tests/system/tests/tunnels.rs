@@ -2,7 +2,7 @@
 //! Tunnels that carry real traffic: to the kernel's own vxlan device, to another Portway, and as tshark reads them.
 #![forbid(unsafe_code)]
 
-use portway_system::{Lab, Netns, background, said, within};
+use portway_system::{Lab, Netns, Ovs, background, said, within};
 
 /// What a tunnel is made with, and how its packets look.
 #[derive(Clone, Copy)]
@@ -294,4 +294,142 @@ fn kernel_end_with(lab: &Lab, id: u32) {
         "ip link add vx type vxlan id {id} dstport 4789 local 172.16.0.2 remote 172.16.0.1; ip link set vx up; \
          ip addr add 10.9.0.2/24 dev vx"
     ));
+}
+
+/// The daemon goes on, whatever the outside does to a tunnel.
+#[test]
+fn routes_and_mtus_come_and_go() {
+    let lab = with_remote();
+    kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
+    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    let near = &lab.hosts[0];
+    pings(near, "10.9.0.2", 56);
+    let counted = |reason: &str| lab.portway("drops").out.contains(reason);
+
+    lab.switch.sh("ip addr del 172.16.0.1/24 dev p2");
+    within("there is no route", || {
+        near.reaches("10.9.0.2");
+        counted("tunnel_no_route")
+    });
+    lab.switch.sh("ip addr add 172.16.0.1/24 dev p2");
+    pings(near, "10.9.0.2", 56);
+
+    // An outer packet of 134 bytes that must not be cut.
+    lab.switch.sh("ip link set p2 mtu 100");
+    within("it is too long", || {
+        near.reaches("10.9.0.2");
+        counted("over_mtu")
+    });
+    lab.switch.sh("ip link set p2 mtu 1500");
+    pings(near, "10.9.0.2", 1402);
+
+    lab.switch.sh("ip link del vxlan_sys_4789");
+    within("the port goes with its device", || !lab.dpctl("show dp0").contains("vxlan"));
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", VXLAN.options));
+    pings(near, "10.9.0.2", 56);
+}
+
+/// Sends VXLAN packets to 172.16.0.1, from so many addresses of 10.200.0.0/16, for ever or once each.
+fn flood(sources: u32, once: bool) -> String {
+    format!(
+        "import socket,struct,itertools\n\
+         frame=bytes.fromhex('0800000000000500')+bytes.fromhex('02000000aa0202000000aa0108004500001c0000000040116acf0a0000010a000002000100020008f5ef')\n\
+         s=[]\nfor n in range({sources}):\n k=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         \x20k.setsockopt(0,15,1)\n k.bind((socket.inet_ntoa(struct.pack('>I',0x0ac80001+n)),0))\n k.sendto(frame,('172.16.0.1',4789))\n\
+         \x20if {once}: k.close()\n else: s.append(k)\n\
+         for k in itertools.cycle(s):\n for m in range(50): k.sendto(frame[:m],('172.16.0.1',4789))\n k.sendto(frame,('172.16.0.1',4789))",
+        once = if once { "True" } else { "False" },
+    )
+}
+
+#[test]
+fn ten_thousand_peers_are_heard() {
+    let lab = with_remote();
+    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    lab.switch.sh("ip route add 10.200.0.0/16 via 172.16.0.2; sysctl -qw net.ipv4.conf.all.rp_filter=0");
+    lab.hosts[1].sh("ip route add local 10.200.0.0/16 dev lo");
+    lab.dpctl(
+        "add-flow dp0 tunnel(tun_id=5,src=10.200.0.0/255.255.0.0,dst=172.16.0.1,ttl=0/0,flags(+key)),in_port(5),\
+         eth(),eth_type(0x0800),ipv4() 1",
+    );
+    let said = said(lab.hosts[1].command("python3").args(["-c", &flood(10_000, true)]));
+    assert!(said.ok, "{said:?}");
+    within("all are heard", || {
+        let flows = lab.dpctl("dump-flows dp0");
+        flows.lines().any(|line| line.contains("10.200.0.0") && line.contains("packets:10000,"))
+    });
+}
+
+#[test]
+fn a_port_goes_while_packets_come() {
+    let lab = with_remote();
+    kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
+    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    lab.hosts[1].sh("ip route add local 10.200.0.0/16 dev lo");
+    lab.switch.sh("ip route add 10.200.0.0/16 via 172.16.0.2; sysctl -qw net.ipv4.conf.all.rp_filter=0");
+    let mut flooding = lab.hosts[1].command("python3");
+    let flooding = background(flooding.args(["-c", &flood(4, false)]));
+    let pid = lab.daemon_pid();
+    for _ in 0..10 {
+        lab.dpctl("del-if dp0 vxlan_sys_4789");
+        lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", VXLAN.options));
+    }
+    within("bad ones are counted", || lab.portway("drops").out.contains("tunnel_bad_header"));
+    drop(flooding);
+    pings(&lab.hosts[0], "10.9.0.2", 56);
+    assert_eq!(lab.daemon_pid(), pid);
+    assert!(!lab.daemon_log().contains("ERROR"), "{}", lab.daemon_log());
+}
+
+/// The way to the peer leads into the switch itself, which sends everything to the peer.
+#[test]
+fn a_tunnel_into_itself_comes_to_rest() {
+    let lab = with_remote();
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", VXLAN.options));
+    lab.switch.sh("ip addr add 172.20.0.1/24 dev dp0; ip link set dp0 up; \
+         ip neigh add 172.20.0.2 lladdr 02:00:00:00:20:02 dev dp0");
+    for port in [0, 1] {
+        lab.dpctl(&format!(
+            "add-flow dp0 in_port({port}),eth(),eth_type(0x0800),ipv4() set(tunnel(tun_id=5,dst=172.20.0.2,ttl=64,flags(key))),5"
+        ));
+    }
+    let near = &lab.hosts[0];
+    near.sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
+    let _ = said(near.command("ping").args(["-c", "3", "-i", "0.2", "-W", "1", "-s", "1400", "10.9.0.2"]));
+    within("the last ones are dropped", || lab.portway("drops").out.contains("tx_error"));
+    let hits = || {
+        let show = lab.dpctl("show -s dp0");
+        show.split("hit:").nth(1).and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).expect("hits")
+    };
+    let mut last = 0;
+    within("it rests", || std::mem::replace(&mut last, hits()) == last);
+    assert!(last < 1000, "{last} packets of three");
+}
+
+#[test]
+fn vswitchd_makes_tunnels() {
+    let lab = with_remote();
+    kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
+    let mut ovs = Ovs::new(&lab);
+    ovs.vsctl("add-br br0");
+    ovs.vsctl("add-port br0 p1");
+    ovs.vsctl("add-port br0 vx -- set interface vx type=vxlan options:remote_ip=172.16.0.2 options:key=5");
+    ovs.vsctl(
+        "add-port br0 gn -- set interface gn type=geneve options:remote_ip=172.16.0.9 options:key=flow",
+    );
+    ovs.vsctl("add-port br0 gr -- set interface gr type=gre options:remote_ip=172.16.0.9");
+    let show = lab.dpctl("show");
+    for port in ["vxlan_sys_4789 (vxlan", "genev_sys_6081 (geneve", "gre_sys (gre"] {
+        assert!(show.contains(port), "{port}: {show}");
+    }
+    pings(&lab.hosts[0], "10.9.0.2", 1402);
+    transfer(&lab.hosts[0], &lab.hosts[1], "10.9.0.2", 7001, 1 << 20);
+    // One that starts finds the ports that the other has left.
+    ovs.kill();
+    ovs.start(&lab);
+    pings(&lab.hosts[0], "10.9.0.2", 1402);
+    ovs.vsctl("del-port vx");
+    within("the port goes", || !lab.dpctl("show").contains("vxlan_sys"));
 }
