@@ -18,8 +18,9 @@
 //!   back, sockets are connected again with their port ids, options and memberships. Those with memberships are told ENOBUFS
 //!   once, since they have missed something.
 //!
-//! What it does not see: system calls that do not go through libc's functions, as `stdio`'s own do not; two processes
-//! that share one socket after `fork` and use it at the same time; a socket that is passed to another program by `exec` or `SCM_RIGHTS`. An epoll set must be told again of a socket that was connected again.
+//! What it does not see: system calls that do not go through libc's functions, as `stdio`'s own do not; two processes that
+//! share one socket after `fork` and use it at the same time; a socket that is passed to another program by `exec` or
+//! `SCM_RIGHTS`. An epoll set must be told again of a socket that was connected again.
 //!
 //! Reading order: `hooks/`, the functions that libc has, too; `table.rs`, which file descriptors are ours; `socket.rs`, one netlink
 //! socket; `connection.rs`, its two connections.
