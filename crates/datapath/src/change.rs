@@ -168,6 +168,7 @@ impl Switch {
     ) -> Result<(), Error> {
         let ports = {
             let mut writer = self.lock();
+            writer.of_mut(datapath)?;
             let entry = writer.datapaths.remove(&datapath.id()).ok_or_else(|| gone(datapath))?;
             datapath.kill();
             let ports = datapath.ports();
@@ -294,11 +295,17 @@ impl Switch {
     /// Follows a device's new name.
     ///
     /// # Errors
-    /// [`Error::Vport`] if another port of that namespace has the name; the port keeps its old one.
+    /// [`Error::Vport`] if another port of that namespace has the name; the port keeps its old one. [`Error::NoSuchPort`] if it has
+    /// gone.
     pub fn port_rename(&self, port: &Arc<Vport>, name: PortName) -> Result<(), Error> {
         let writer = self.lock();
-        self.devices.rename(port, name)?;
         let datapath = writer.datapaths.get(&port.datapath()).map(|entry| Arc::clone(&entry.datapath));
+        if !port.is_alive() {
+            // It has left the table, and must not come back into it under another name.
+            let (datapath, port_no) = (port.name().to_string(), port.port_no());
+            return Err(Error::NoSuchPort { datapath, port_no });
+        }
+        self.devices.rename(port, name)?;
         drop(writer);
         self.tell_changed(datapath, port);
         Ok(())
@@ -320,7 +327,7 @@ impl Switch {
         let parts = &request.parts;
         let program = Program::compile(&request.actions, &parts.key, &parts.mask, &Default::default())?;
         let mut writer = self.lock();
-        let entry = writer.datapaths.get_mut(&datapath.id()).ok_or_else(|| gone(datapath))?;
+        let entry = writer.of_mut(datapath)?;
         let same_identity = parts.ufid.is_some_and(|ufid| entry.ufids.contains_key(&ufid));
         let masked = parts.mask.apply(&parts.key);
         let twin =
@@ -376,14 +383,14 @@ impl Switch {
     /// [`Error::NoSuchFlow`] if it has gone already.
     pub fn flow_del(&self, datapath: &Arc<Datapath>, flow: &Arc<Flow>) -> Result<(), Error> {
         let mut writer = self.lock();
-        let entry = writer.datapaths.get_mut(&datapath.id()).ok_or_else(|| gone(datapath))?;
+        let entry = writer.of_mut(datapath)?;
         remove_flow(entry, flow)
     }
 
     /// Deletes all flows of a datapath and returns how many there were.
     pub fn flow_flush(&self, datapath: &Arc<Datapath>) -> usize {
         let mut writer = self.lock();
-        let Some(entry) = writer.datapaths.get_mut(&datapath.id()) else { return 0 };
+        let Ok(entry) = writer.of_mut(datapath) else { return 0 };
         let flows = datapath.flows();
         flows.iter().filter(|flow| remove_flow(entry, flow).is_ok()).count()
     }
@@ -400,8 +407,8 @@ impl Switch {
         config: &MeterConfig,
         now_ns: u64,
     ) -> Result<Option<Arc<Meter>>, Error> {
-        let writer = self.lock();
-        let entry = writer.datapaths.get(&datapath.id()).ok_or_else(|| gone(datapath))?;
+        let mut writer = self.lock();
+        let entry = writer.of_mut(datapath)?;
         let meters = &entry.datapath.meters;
         let old = meters.remove(config.id, &self.domain.pin());
         meters.add(Meter::new(config, self.workers + 1, now_ns))?;
@@ -598,6 +605,14 @@ impl Switch {
         if let Some(datapath) = datapath {
             self.listeners.tell(&Event::PortChanged { datapath, port: Arc::downgrade(port) });
         }
+    }
+}
+
+impl Writer {
+    /// The writer's part of a datapath. Compares more than the id, which another datapath may have by now.
+    fn of_mut(&mut self, datapath: &Arc<Datapath>) -> Result<&mut DatapathWriter, Error> {
+        let entry = self.datapaths.get_mut(&datapath.id());
+        entry.filter(|entry| Arc::ptr_eq(&entry.datapath, datapath)).ok_or_else(|| gone(datapath))
     }
 }
 

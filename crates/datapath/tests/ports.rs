@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use portway_buf::DropReason;
-use portway_datapath::{DatapathRequest, Error, Event, Limits, Netns, PortRequest, SwitchConfig};
-use portway_flow::Action;
+use portway_datapath::{
+    Datapath, DatapathRequest, Error, Event, FlowParts, FlowRequest, Limits, Netns, PortRequest,
+    SwitchConfig, Ufid,
+};
+use portway_flow::{Action, FlowKey, FlowMask};
 use portway_testkit::{Bench, Frame, TYPE_DUMMY};
 use portway_vport::{NetnsId, PortName};
 
@@ -308,4 +311,33 @@ fn a_local_port_is_made_anew_under_a_datapath_that_goes_on() {
     drop(new);
     bench.switch.datapath_del(&bench.datapath).unwrap();
     assert!(matches!(bench.switch.local_port_renew(&bench.datapath), Err(Error::NoSuchDatapath(_))));
+}
+
+#[test]
+fn a_datapath_that_has_gone_is_not_taken_for_another_with_its_number() {
+    let bench = Bench::new();
+    let old = bench.datapath("dp1");
+    let request = |datapath: &Arc<Datapath>| {
+        let parts = FlowParts { key: FlowKey::default(), mask: FlowMask::default(), ufid: Ufid::new(&[1]) };
+        bench.switch.flow_add(datapath, &FlowRequest { parts, actions: vec![] })
+    };
+    let flow = request(&old).unwrap();
+    bench.switch.datapath_del(&old).unwrap();
+    let new = bench.datapath("dp2");
+    assert_eq!(new.id(), old.id());
+    assert!(matches!(request(&old), Err(Error::NoSuchDatapath(_))));
+    assert!(matches!(bench.switch.flow_del(&old, &flow), Err(Error::NoSuchDatapath(_))));
+    assert!(matches!(bench.switch.datapath_del(&old), Err(Error::NoSuchDatapath(_))));
+    assert_eq!(bench.switch.flow_flush(&old), 0);
+    assert!(new.is_alive());
+    request(&new).unwrap();
+}
+
+#[test]
+fn a_port_that_has_gone_is_not_renamed() {
+    let bench = Bench::new();
+    let (port, _) = bench.port("p1");
+    bench.switch.port_detach(&port);
+    assert!(matches!(bench.switch.port_rename(&port, name("p2")), Err(Error::NoSuchPort { .. })));
+    bench.port("p2");
 }
