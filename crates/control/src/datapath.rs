@@ -32,7 +32,13 @@ fn decode<'a>(call: &mut Call<'a>) -> Result<DatapathRequest<'a>, Refusal> {
 fn find(call: &Call<'_>, request: &DatapathRequest<'_>) -> Result<Arc<Datapath>, Errno> {
     let Some(name) = request.name else { return call.datapath(request.dp_ifindex) };
     let name = PortName::new(name).ok_or(Errno::ENODEV)?;
-    call.server.switch.datapath_named(call.netns.id(), &name).ok_or(Errno::ENODEV)
+    named(call, &name).ok_or(Errno::ENODEV)
+}
+
+/// The datapath of that name, if it was made with it: the kernel looks where it was put then, and for what it is called now.
+fn named(call: &Call<'_>, name: &PortName) -> Option<Arc<Datapath>> {
+    let datapath = call.server.switch.datapath_named(call.netns.id(), name)?;
+    datapath.port(0).is_some_and(|port| port.first_name() == *name).then_some(datapath)
 }
 
 /// What the request makes of a datapath's options. What it does not mention falls back: the features to none. The
@@ -113,7 +119,7 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
 /// A client from before there were features is about to use a datapath of others: they are turned off.
 fn reset_features(call: &Call<'_>, name: &[u8]) {
     let Some(name) = PortName::new(name) else { return };
-    let Some(datapath) = call.server.switch.datapath_named(call.netns.id(), &name) else { return };
+    let Some(datapath) = named(call, &name) else { return };
     tracing::info!(datapath = %name, "dropping previously announced user features");
     let options = DatapathOptions { user_features: 0, ..DatapathOptions::clone(&datapath.options()) };
     call.server.switch.datapath_set(&datapath, options);

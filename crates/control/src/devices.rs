@@ -9,6 +9,8 @@ use portway_vport::{NetnsId, PortStats, Vport};
 
 /// Bytes of an Ethernet header.
 const ETH_HLEN: u64 = 14;
+/// Bytes of a VLAN tag, which the kernel keeps beside a frame.
+const VLAN_HLEN: u64 = 4;
 
 /// Asks for devices.
 pub trait Devices: Send {
@@ -60,9 +62,13 @@ pub(crate) fn look(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport)
     let Some(mut stats) = counted else { return Seen { stats: crate::describe::vport_stats(&own), netnsid } };
     if port.port_type() == OVS_VPORT_TYPE_INTERNAL {
         // What the switch sends to the device is received there, without its Ethernet header.
-        stats.rx_bytes = stats.rx_bytes.saturating_sub(ETH_HLEN * stats.rx_packets);
+        stats.rx_bytes =
+            stats.rx_bytes.saturating_sub(ETH_HLEN * stats.rx_packets + VLAN_HLEN * own.tx_tagged);
+        // Frames that are too long; other devices count what they refuse themselves.
+        stats.tx_errors += own.tx_errors;
+    } else {
+        stats.tx_bytes = stats.tx_bytes.saturating_sub(VLAN_HLEN * own.tx_tagged);
     }
-    stats.tx_errors += own.tx_errors;
     Seen { stats, netnsid }
 }
 

@@ -46,6 +46,8 @@ enum Items {
     Families,
     /// Nothing to tell.
     Nothing,
+    /// Nothing either; the message at the end says why.
+    Failed(Errno),
     Policy(&'static Family, Vec<PolicyPart>),
     Datapaths(Vec<Arc<Datapath>>),
     Vports(Arc<Datapath>, Vec<u32>),
@@ -56,7 +58,7 @@ impl Items {
     fn len(&self) -> usize {
         match self {
             Self::Families => FAMILIES.len(),
-            Self::Nothing => 0,
+            Self::Nothing | Self::Failed(_) => 0,
             Self::Policy(_, parts) => parts.len(),
             Self::Datapaths(datapaths) => datapaths.len(),
             Self::Vports(_, ports) => ports.len(),
@@ -106,13 +108,22 @@ impl Call<'_> {
             return Ok(Items::Datapaths(datapaths));
         }
         if id == family::VPORT.id {
-            let datapath = self.datapath(header.dp_ifindex)?;
+            let datapath = match self.datapath(header.dp_ifindex) {
+                Ok(datapath) => datapath,
+                Err(errno) => return Ok(Items::Failed(errno)),
+            };
             let ports = datapath.ports().iter().map(|port| port.port_no()).collect();
             return Ok(Items::Vports(datapath, ports));
         }
         if id == family::FLOW.id {
-            let request = FlowRequest::decode(&self.genl)?;
-            let datapath = self.datapath(header.dp_ifindex)?;
+            let request = match FlowRequest::decode(&self.genl) {
+                Ok(request) => request,
+                Err(refusal) => return Ok(Items::Failed(refusal.errno())),
+            };
+            let datapath = match self.datapath(header.dp_ifindex) {
+                Ok(datapath) => datapath,
+                Err(errno) => return Ok(Items::Failed(errno)),
+            };
             let flows = datapath.flows();
             return Ok(Items::Flows(datapath, flows, request.ufid_flags));
         }
@@ -124,7 +135,7 @@ impl Dump {
     fn cmd(&self) -> u8 {
         match self.items {
             Items::Families => CTRL_CMD_NEWFAMILY,
-            Items::Nothing => PSAMPLE_CMD_NEW_GROUP,
+            Items::Nothing | Items::Failed(_) => PSAMPLE_CMD_NEW_GROUP,
             Items::Policy(..) => CTRL_CMD_GETPOLICY,
             Items::Datapaths(_) => OVS_DP_CMD_GET,
             Items::Vports(..) => OVS_VPORT_CMD_GET,
@@ -146,7 +157,7 @@ impl Dump {
             Items::Families => {
                 out.genl(header, self.cmd(), self.family.version, &(), |b| encode_family(FAMILIES[next], b))?;
             }
-            Items::Nothing => return Ok(false),
+            Items::Nothing | Items::Failed(_) => return Ok(false),
             Items::Policy(family, parts) => {
                 out.genl(header, self.cmd(), self.family.version, &(), |b| {
                     encode_policy(family, parts[next], b)
@@ -190,7 +201,8 @@ impl Dump {
                 }
             }
         }
-        let last = out.done(&self.request, port_id, Ok(()), None).is_ok();
+        let result = if let Items::Failed(errno) = self.items { Err(errno) } else { Ok(()) };
+        let last = out.done(&self.request, port_id, result, None).is_ok();
         (out, last)
     }
 }

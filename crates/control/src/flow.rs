@@ -219,7 +219,8 @@ fn update_target(
         return Err(Errno::EEXIST);
     }
     if flow.ufid().is_some() {
-        let same = Classified::key(&*flow) == flow.mask().apply(key);
+        // The kernel compares with the key as it was given: what the mask leaves out must be zero.
+        let same = Classified::key(&*flow) == *key;
         return if same { Ok(flow) } else { Err(Errno::ENOENT) };
     }
     if flow.unmasked_key() == *key {

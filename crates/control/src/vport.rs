@@ -29,7 +29,9 @@ fn find(call: &Call<'_>, request: &VportRequest<'_>) -> Result<(Arc<Datapath>, A
     let switch = &call.server.switch;
     if let Some(name) = request.name {
         let name = PortName::new(name).ok_or(Errno::ENODEV)?;
-        let port = switch.port_named(call.netns.id(), &name).ok_or(Errno::ENODEV)?;
+        // The kernel looks where the port was put when it was made, and for what it is called now.
+        let port = switch.port_named(call.netns.id(), &name).filter(|port| port.first_name() == name);
+        let port = port.ok_or(Errno::ENODEV)?;
         let datapath = switch.datapath(port.datapath()).ok_or(Errno::ENODEV)?;
         if request.dp_ifindex != 0 && request.dp_ifindex != dp_ifindex(&datapath) {
             return Err(Errno::ENODEV);

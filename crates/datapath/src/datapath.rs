@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One datapath, as readers see it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use portway_buf::{DropCounts, DropReason};
 use portway_flow::{Classified, Classifier, FlowKey, FlowMask};
@@ -12,6 +12,7 @@ use portway_vport::{PortName, Vport};
 use crate::change::DatapathRequest;
 use crate::flow::Flow;
 use crate::lens_book::Lenses;
+use crate::mask_cache::MaskCache;
 use crate::meters::{Meter, Meters};
 use crate::netns::Netns;
 use crate::switch::Switch;
@@ -72,6 +73,8 @@ pub struct Datapath {
     options: Snapshot<Arc<DatapathOptions>>,
     /// A client has set the masks cache to no entries: then none of its hits are counted.
     pub(crate) counts_cache: AtomicBool,
+    /// The kernel's cache, for the counters; workers that find it held go without.
+    pub(crate) mask_cache: Mutex<MaskCache>,
     pub(crate) upcalls: Arc<FairQueue<Upcall>>,
     pub(crate) samples_wanted: Arc<AtomicBool>,
     domain: Domain,
@@ -94,6 +97,7 @@ impl Datapath {
             counters: Counters::new(lanes),
             drops: Counters::new(lanes),
             counts_cache: AtomicBool::new(request.options.masks_cache_size != 0),
+            mask_cache: Mutex::new(MaskCache::of(request.options.masks_cache_size)),
             options: Snapshot::new(domain, Arc::new(request.options.clone())),
             upcalls: Arc::clone(&switch.upcalls),
             samples_wanted: Arc::clone(&switch.samples_wanted),
@@ -177,6 +181,7 @@ impl Datapath {
     }
 
     pub(crate) fn set_options(&self, options: DatapathOptions) {
+        self.mask_cache.lock().unwrap_or_else(PoisonError::into_inner).resize(options.masks_cache_size);
         self.counts_cache.store(options.masks_cache_size != 0, Ordering::Relaxed);
         self.options.publish(Arc::new(options));
     }

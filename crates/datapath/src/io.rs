@@ -5,16 +5,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrayvec::ArrayVec;
 use portway_actions::{
     Effect, Effects, Environment, Program, complete_checksum, execute, fits_largest_fragment,
     fragment_reassembled, leaves_as_fragments, segment,
 };
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
-use portway_flow::{Action, FlowKey, Frag, Lens, Userspace, extract};
+use portway_flow::{Action, Classified, FlowKey, Frag, Lens, Userspace, extract};
 use portway_sync::Guard;
 use portway_vport::{Errno, Vport};
 
 use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath, PORTS_MAX};
+use crate::flow::Flow;
+use crate::mask_cache::{self, FOLLOWED_MAX};
 use crate::services::{Random, Services};
 use crate::upcall::{Reason, Upcall};
 
@@ -84,6 +87,8 @@ pub(crate) struct Io {
     missed: u64,
     mask_hits: u64,
     cache_hits: u64,
+    /// Hashes of the packets that are to be counted next, from the end: those for which the kernel's masks cache is followed.
+    followed: ArrayVec<u32, FOLLOWED_MAX>,
     lost: u64,
 }
 
@@ -108,6 +113,7 @@ impl Io {
             missed: 0,
             mask_hits: 0,
             cache_hits: 0,
+            followed: ArrayVec::new(),
             lost: 0,
         }
     }
@@ -122,16 +128,47 @@ impl Io {
         self.hits += packets;
     }
 
-    /// Counts look-ups that a cache answered.
+    /// Prepares to follow the kernel's masks cache for the packets of a small batch, which are then counted in their order.
     #[inline]
-    pub(crate) fn count_cached(&mut self, packets: u64) {
-        self.mask_hits += packets;
-        self.cache_hits += packets;
+    pub(crate) fn follow(&mut self, batch: &mut Batch) {
+        self.followed.clear();
+        if batch.len() <= FOLLOWED_MAX {
+            // In reverse: they are taken from the end.
+            let hash = |packet: &mut Packet| extract(packet).map_or(0, |key| mask_cache::hash(&key));
+            self.followed.extend(batch.iter_mut().rev().map(hash));
+        }
     }
 
-    /// Counts a look-up that tried so many masks.
-    pub(crate) fn count_search(&mut self, masks: usize) {
-        self.mask_hits += masks as u64;
+    /// Counts look-ups that a cache answered with this flow.
+    #[inline]
+    pub(crate) fn count_cached(&mut self, site: &Site<'_>, flow: &Flow, packets: usize) {
+        if self.followed.is_empty() {
+            self.mask_hits += packets as u64;
+            self.cache_hits += packets as u64;
+        } else {
+            (0..packets).for_each(|_| self.count_search(site, Some(flow)));
+        }
+    }
+
+    /// Counts a look-up that found this flow or none.
+    pub(crate) fn count_search(&mut self, site: &Site<'_>, flow: Option<&Flow>) {
+        let tried = |flow: Option<&Flow>| site.datapath.flows.masks_tried(flow.map(Flow::order), site.guard);
+        let hash = self.followed.pop().filter(|hash| *hash != 0);
+        let cache = hash.and_then(|hash| Some((hash, site.datapath.mask_cache.try_lock().ok()?)));
+        match cache {
+            Some((hash, mut cache)) => {
+                let found = flow.map(|flow| tried(Some(flow)).saturating_sub(1));
+                let tried = cache.look_up(hash, found, tried(None));
+                self.mask_hits += tried.masks as u64;
+                self.cache_hits += u64::from(tried.cached);
+            }
+            None => self.mask_hits += tried(flow) as u64,
+        }
+    }
+
+    /// A packet was not looked up at all.
+    pub(crate) fn count_unread(&mut self) {
+        self.followed.pop();
     }
 
     /// Queues a packet for a port.

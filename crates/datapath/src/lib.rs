@@ -22,6 +22,7 @@ mod flow;
 mod io;
 mod lens_book;
 mod lookup;
+mod mask_cache;
 mod meters;
 mod netns;
 mod process;

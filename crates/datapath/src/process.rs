@@ -8,7 +8,7 @@
 //! ```
 
 use portway_buf::{Batch, DropReason, Packet};
-use portway_flow::{Classified, extract};
+use portway_flow::extract;
 
 use crate::flow::Flow;
 use crate::io::{Io, Site};
@@ -31,6 +31,7 @@ pub(crate) fn process_batch(
 
 /// One pass: every packet of `batch` is sent on, recirculated, handed to user space or dropped.
 fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, batch: &mut Batch) {
+    io.follow(batch);
     caches.scan(site.lens, batch, runs);
     caches.locate(site.lens, io.worker(), runs);
     let version = caches.version();
@@ -46,7 +47,7 @@ fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, b
                 };
                 match flow {
                     Some(flow) => {
-                        io.count_cached(run.packets as u64);
+                        io.count_cached(site, flow, run.packets);
                         hit(io, site, flow, run, packets);
                     }
                     None => first_look(caches, io, site, run, packets),
@@ -76,7 +77,7 @@ fn first_look(
     let By::Window(key) = &run.by else { return };
     match caches.find_window(site.lens, key) {
         Some(flow) => {
-            io.count_cached(rest.packets as u64);
+            io.count_cached(site, flow, rest.packets);
             hit(io, site, flow, &rest, packets);
         }
         None => packets.for_each(|packet| look_up(caches, io, site, run, packet)),
@@ -104,21 +105,24 @@ fn hit(io: &mut Io, site: &Site<'_>, flow: &Flow, run: &Run, packets: impl Itera
 fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: &Run, mut packet: Packet) {
     let key = match extract(&mut packet) {
         Ok(key) => key,
-        Err(reason) => return io.drop_packet(packet, reason),
+        Err(reason) => {
+            io.count_unread();
+            return io.drop_packet(packet, reason);
+        }
     };
     let window = if let By::Window(key) = &run.by { Some(key) } else { None };
     let found = caches.find_key(site.datapath, site.lens, &key, window, site.guard);
     let (flow, from_cache) = match found {
         Some(found) => found,
         None => {
-            io.count_search(site.datapath.flows.masks_tried(None, site.guard));
+            io.count_search(site, None);
             return io.miss(site, packet, key);
         }
     };
     if from_cache {
-        io.count_cached(1);
+        io.count_cached(site, flow, 1);
     } else {
-        io.count_search(site.datapath.flows.masks_tried(Some(flow.order()), site.guard));
+        io.count_search(site, Some(flow));
     }
     let tcp_flags = key.tcp_flags.get();
     let one = Run { by: By::Key, packets: 1, bytes: packet.len() as u64, tcp_flags, place: None };

@@ -49,6 +49,8 @@ port_counters! {
     TxErrors = tx_errors,
     /// Packets that were not sent: no room, the wrong layer.
     TxDropped = tx_dropped,
+    /// Packets sent with a VLAN tag, which the kernel keeps beside the frame and does not count among its bytes.
+    TxTagged = tx_tagged,
     /// Upcalls that were queued.
     UpcallSuccess = upcall_success,
     /// Upcalls that were lost.

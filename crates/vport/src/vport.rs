@@ -26,6 +26,9 @@ const VLAN_HLEN: usize = 4;
 /// Ethertypes of VLAN tags: 802.1Q and 802.1ad.
 const VLAN_TYPES: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
+/// Ethertypes of MPLS.
+const MPLS_TYPES: [[u8; 2]; 2] = [[0x88, 0x47], [0x88, 0x48]];
+
 /// [`Vport::port_no`] before the port is attached.
 const NOT_ATTACHED: u32 = u32::MAX;
 
@@ -66,6 +69,8 @@ pub struct Vport {
     upcall_pids: ArcSwap<Vec<u32>>,
     netns: NetnsId,
     datapath: u32,
+    /// The name when the port was made.
+    first_name: PortName,
     /// Read by control threads only; a rename holds it for sixteen bytes.
     name: RwLock<PortName>,
     over_mtu_lines: RateLimit,
@@ -91,6 +96,7 @@ impl Vport {
             upcall_pids: ArcSwap::from_pointee(upcall_pids),
             netns,
             datapath,
+            first_name: name,
             name: RwLock::new(name),
             over_mtu_lines: RateLimit::new(5, 1),
             taps: Taps::default(),
@@ -138,6 +144,11 @@ impl Vport {
     /// The name now. Not for the fast path.
     pub fn name(&self) -> PortName {
         *self.name.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name when the port was made, which netlink clients find it by: while it is still its name.
+    pub fn first_name(&self) -> PortName {
+        self.first_name
     }
 
     /// Changes the name; [`crate::DeviceTable::rename`] does, which keeps the table in step.
@@ -336,10 +347,14 @@ impl Vport {
             return;
         }
         self.taps.show(Direction::Sent, batch.iter());
+        let tagged = batch.iter().filter(|packet| !layer3 && is_tag_apart(packet)).count() as u64;
         let outcome = self.handle.tx(worker, pool, batch);
         let counters = self.counters.worker(worker);
         counters.add(PortCounter::TxPackets as usize, outcome.sent);
         counters.add(PortCounter::TxBytes as usize, outcome.sent_bytes);
+        if tagged != 0 {
+            counters.add(PortCounter::TxTagged as usize, tagged.min(outcome.sent));
+        }
         if outcome.errors + outcome.dropped + outcome.contained + outcome.ignored != 0 {
             self.count_lost(worker, &outcome, drops);
         }
@@ -374,8 +389,7 @@ impl Vport {
         if layer3 != (flags & info_flags::LAYER3 != 0) {
             return Some(DropReason::WrongLayer);
         }
-        let tagged =
-            !layer3 && packet.frame().get(12..14).is_some_and(|ty| VLAN_TYPES.iter().any(|vlan| ty == vlan));
+        let tagged = !layer3 && is_tagged(packet);
         let len = packet.len() - if tagged { VLAN_HLEN } else { 0 };
         (len > limit && packet.offload().gso.is_none()).then_some(DropReason::OverMtu)
     }
@@ -474,6 +488,24 @@ impl std::fmt::Debug for Vport {
             .field("handle", &self.handle)
             .finish_non_exhaustive()
     }
+}
+
+#[inline]
+fn is_tagged(packet: &Packet) -> bool {
+    packet.frame().get(12..14).is_some_and(|ty| VLAN_TYPES.iter().any(|vlan| ty == vlan))
+}
+
+/// Whether the kernel would keep the frame's outer VLAN tag beside it on its way out: not if there is MPLS in it.
+#[inline]
+fn is_tag_apart(packet: &Packet) -> bool {
+    is_tagged(packet) && !holds_mpls(packet.frame())
+}
+
+#[cold]
+fn holds_mpls(frame: &[u8]) -> bool {
+    let behind_tags =
+        frame[12..].chunks_exact(VLAN_HLEN).find(|tag| !VLAN_TYPES.iter().any(|ty| tag[..2] == *ty));
+    behind_tags.is_some_and(|bytes| MPLS_TYPES.iter().any(|ty| bytes[..2] == *ty))
 }
 
 #[inline]

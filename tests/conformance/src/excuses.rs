@@ -37,8 +37,11 @@ const USO: Excuse = Excuse::Different(
 const NO_RX_HANDLER: Excuse = Excuse::Different(
     "a port's device takes other upper devices (macvlan), which the kernel's receive handler keeps out; so it can become a port",
 );
-const CACHE_EMPTIED: Excuse = Excuse::Different(
-    "a new size does not empty a cache here, so one more look-up is answered by it (n_cache_hit)",
+const TAG_AT_END: Excuse = Excuse::Different(
+    "a frame that ends with its VLAN tag: a packet socket sends the tag within the frame, and the next kernel drops one with nothing behind",
+);
+const TAP_MARK: Excuse = Excuse::Different(
+    "a TAP hands over neither the mark nor the priority that the host's stack gave a frame",
 );
 const TAP_MTU: Excuse = Excuse::Different("an internal port is a TAP, whose MTU is at most 65521");
 
@@ -73,7 +76,9 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("tun-rx-gre:23", GRE_SILENT),
     ("vport-internal-dev:6", TAP_MTU),
     ("vport-netdev-kinds:18", NO_RX_HANDLER),
-    ("datapath-cache-stats:21", CACHE_EMPTIED),
+    ("act-vlan:241", TAG_AT_END),
+    ("random-424242-1:21", TAG_AT_END),
+    ("keys-metadata:11", TAP_MARK),
     ("keys-gso:8", USO),
     ("keys-gso:17", USO),
     ("act-recirc:76", OTHER_CACHES),

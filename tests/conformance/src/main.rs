@@ -29,8 +29,11 @@ struct Args {
     #[arg(long)]
     daemon: Option<PathBuf>,
     /// Scenarios at a time.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 3)]
     jobs: usize,
+    /// How often a scenario that differs is replayed again, alone, before it counts.
+    #[arg(long, default_value_t = 0)]
+    retries: usize,
     /// One recording, in this process; the result is JSON.
     #[arg(long, hide = true)]
     one: Option<PathBuf>,
@@ -51,8 +54,8 @@ fn run(args: &Args) -> Result<bool> {
     let recordings = selection.recordings()?;
     anyhow::ensure!(!recordings.is_empty(), "no recording is selected");
     anyhow::ensure!(daemon.exists(), "there is no daemon {}: build it, or use --daemon", daemon.display());
-    let reports =
-        suite::run(&recordings, &daemon, args.jobs).context("the recordings could not be replayed")?;
+    let reports = suite::run(&recordings, &daemon, args.jobs, args.retries)
+        .context("the recordings could not be replayed")?;
     let (text, all) = suite::summary(&reports, args.verbose);
     out.write_all(text.as_bytes())?;
     Ok(all)

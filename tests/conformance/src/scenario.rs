@@ -39,6 +39,9 @@ pub struct Report {
     pub name: String,
     /// Its steps.
     pub steps: Vec<Outcome>,
+    /// What differed when it was replayed before.
+    #[serde(default)]
+    pub at_first: Vec<String>,
     /// What the daemon logged, if something is wrong.
     pub log: String,
 }

@@ -53,8 +53,9 @@ impl Selection {
     }
 }
 
-/// Replays recordings, several at a time, each by running this program again as `--one`.
-pub fn run(recordings: &[PathBuf], daemon: &Path, jobs: usize) -> Result<Vec<Report>> {
+/// Replays recordings, several at a time, each by running this program again as `--one`. Those that differ are replayed again, one after
+/// the other, up to `retries` times.
+pub fn run(recordings: &[PathBuf], daemon: &Path, jobs: usize, retries: usize) -> Result<Vec<Report>> {
     let own = std::env::current_exe()?;
     let (next, reports) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -63,15 +64,39 @@ pub fn run(recordings: &[PathBuf], daemon: &Path, jobs: usize) -> Result<Vec<Rep
                 while let Some(path) = recordings.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let report = run_one(&own, path, daemon);
                     if let Ok(mut reports) = reports.lock() {
-                        reports.push(report);
+                        reports.push((path, report));
                     }
                 }
             });
         }
     });
     let mut reports = reports.into_inner().unwrap_or_default();
+    for (path, report) in &mut reports {
+        for _ in 0..retries {
+            if !differs(report) {
+                break;
+            }
+            let again = run_one(&own, path, daemon);
+            report.at_first = differences(report);
+            *report = Report { at_first: std::mem::take(&mut report.at_first), ..again };
+        }
+    }
+    let mut reports: Vec<Report> = reports.into_iter().map(|(_, report)| report).collect();
     reports.sort_by(|a, b| (&a.area, &a.name).cmp(&(&b.area, &b.name)));
     Ok(reports)
+}
+
+fn differs(report: &Report) -> bool {
+    report.steps.iter().any(|step| matches!(step, Outcome::Differs(_)))
+}
+
+/// A line for each step that differs.
+fn differences(report: &Report) -> Vec<String> {
+    let line = |(place, step): (usize, &Outcome)| match step {
+        Outcome::Differs(why) => Some(format!("step {place}: {}", why.lines().next().unwrap_or_default())),
+        Outcome::SetUp | Outcome::Match | Outcome::Excused(_) | Outcome::HostCannot(_) => None,
+    };
+    report.steps.iter().enumerate().filter_map(line).collect()
 }
 
 fn run_one(own: &Path, path: &Path, daemon: &Path) -> Report {
@@ -80,7 +105,7 @@ fn run_one(own: &Path, path: &Path, daemon: &Path) -> Report {
         name: name.clone(),
         area: "broken".into(),
         steps: vec![Outcome::Differs(why)],
-        log: String::new(),
+        ..Report::default()
     };
     let limit = TIME_LIMIT.as_secs().to_string();
     let child = Command::new("unshare")
@@ -133,6 +158,10 @@ pub fn summary(reports: &[Report], verbose: bool) -> (String, bool) {
     let mut host: BTreeMap<&str, usize> = BTreeMap::new();
     for report in reports {
         areas.entry(&report.area).or_default().add(report);
+        for line in &report.at_first {
+            let short: String = line.chars().take(200).collect();
+            let _ = writeln!(text, "{} differed at first, {short}", report.name);
+        }
         for (place, step) in report.steps.iter().enumerate() {
             match step {
                 Outcome::Differs(why) => {

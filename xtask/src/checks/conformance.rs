@@ -52,6 +52,13 @@ pub(super) fn lay_out() -> Result<()> {
     product::lay_out_built("debug", &workspace::target_dir().join("debug"))
 }
 
+/// The runner for a machine that may stall: what differs is replayed again, alone, and listed if it then matches.
+pub(super) fn repeating_runner() -> Command {
+    let mut command = runner();
+    command.args(["--retries", "2"]);
+    command
+}
+
 /// The runner with the project's own recordings.
 pub(super) fn runner() -> Command {
     Command::new(workspace::target_dir().join("debug/portway-conformance"))

@@ -16,9 +16,9 @@ pub(crate) struct Options {
     /// Use cargo's own runner even where cargo-nextest is installed
     #[arg(long)]
     no_nextest: bool,
-    /// Replay the kernel module's recordings, too
+    /// Do not replay the kernel module's recordings
     #[arg(long)]
-    conformance: bool,
+    no_conformance: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -26,7 +26,12 @@ pub(crate) struct Options {
 impl Options {
     /// Everything, with the best runner at hand.
     pub(super) fn everything() -> Self {
-        Self { no_nextest: false, conformance: false, filter: None }
+        Self { no_nextest: false, no_conformance: false, filter: None }
+    }
+
+    /// A filter is for tests: a recording is chosen with `cargo xtask conformance`.
+    fn replays(&self) -> bool {
+        !self.no_conformance && self.filter.is_none()
     }
 }
 
@@ -46,8 +51,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut arguments = vec!["test-inside".to_owned()];
     arguments.extend(options.no_nextest.then(|| "--no-nextest".to_owned()));
-    if options.conformance {
-        arguments.push("--conformance".to_owned());
+    arguments.extend(options.no_conformance.then(|| "--no-conformance".to_owned()));
+    if options.replays() {
         process::run(&mut conformance::build())?;
         conformance::lay_out()?;
     }
@@ -110,9 +115,10 @@ fn steps(options: &Options) -> Vec<Step> {
     if workspace::has_package("crates/sync") {
         steps.push(Step::new("concurrent structures under loom", loom_tests(options)));
     }
-    if options.conformance {
+    // Alone, at the end: what the kernel did at once must not wait for other tests.
+    if options.replays() {
         let what = "recordings of the kernel module";
-        steps.push(Step { what, command: conformance::runner(), is_conformance: true });
+        steps.push(Step { what, command: conformance::repeating_runner(), is_conformance: true });
     }
     steps
 }
