@@ -148,3 +148,72 @@ impl Train {
         Offload { partial_csum: Some((l4 as u16, 16)), gso: Some(Gso { gso_type, size: self.mss as u16 }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portway_wire::checksum::{checksum, pseudo_v4};
+
+    /// A TCP segment over IPv4.
+    fn tcp(sequence: u32, data: &[u8], flags: u8) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend([8, 0, 0x45, 0]);
+        frame.extend((40 + data.len() as u16).to_be_bytes());
+        frame.extend([sequence as u8, 9, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        let sum = checksum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame.extend([0x10, 0, 0x20, 0]);
+        frame.extend(sequence.to_be_bytes());
+        frame.extend([0, 0, 0, 7, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+        frame.extend(data);
+        let len = (20 + data.len()) as u16;
+        let sum = pseudo_v4([10, 0, 0, 1], [10, 0, 0, 2], 6, len).bytes(&frame[34..]).checksum();
+        frame[50..52].copy_from_slice(&sum.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn segments_become_one_and_nothing_else_does() {
+        let (first, second, last) =
+            (tcp(100, &[1; 90], 0x10), tcp(190, &[2; 90], 0x10), tcp(280, &[3; 40], 0x18));
+        let mut train = Train::start(&first).unwrap();
+        for other in [
+            tcp(191, &[2; 90], 0x10),
+            tcp(190, &[2; 91], 0x10),
+            tcp(190, &[2; 90], 0x11),
+            tcp(190, &[], 0x10),
+            [second.clone(), vec![0]].concat(),
+        ] {
+            assert!(!train.add(&first, &other));
+        }
+        let mut damaged = second.clone();
+        damaged[80] ^= 1;
+        assert!(!train.add(&first, &damaged), "a wrong checksum stays with its segment");
+        assert!(train.add(&first, &second) && train.add(&first, &last) && train.is_long());
+        assert!(!train.add(&first, &tcp(320, &[4; 40], 0x10)), "PSH ends it");
+
+        let mut whole = [&first[..], &second[54..], &last[54..]].concat();
+        assert_eq!(whole.len(), train.frame_len());
+        let offload = train.finish(&mut whole);
+        assert_eq!(offload.gso, Some(Gso { gso_type: virtio::gso::TCPV4, size: 90 }));
+        assert_eq!(offload.partial_csum, Some((34, 16)));
+        assert_eq!(inner_total(&whole), 40 + 220);
+        assert_eq!((checksum(&whole[14..34]), whole[47]), (0, 0x18));
+        assert_eq!(crate::inner::partial_checksum(&whole), Some((34, 16)));
+    }
+
+    fn inner_total(frame: &[u8]) -> u16 {
+        be16(frame, 16)
+    }
+
+    #[test]
+    fn what_stands_alone_starts_nothing() {
+        for flags in [0x02, 0x11, 0x14, 0x30, 0x00, 0x90, 0x50] {
+            assert!(Train::start(&tcp(1, &[1; 10], flags)).is_none(), "{flags:02x}");
+        }
+        assert!(Train::start(&tcp(1, &[], 0x10)).is_none(), "no data");
+        let mut frame = tcp(1, &[1; 10], 0x10);
+        frame[24] ^= 1;
+        assert!(Train::start(&frame).is_none(), "IP's checksum is wrong");
+    }
+}

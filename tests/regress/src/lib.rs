@@ -4,6 +4,7 @@
 //!
 //! * [`netlink`]: datagrams to the netlink server of a switch in memory, well-formed and less so.
 //! * [`frame`]: frames, for the key extraction; and the text form of flows and of requests.
+//! * [`tunnel`]: outer packets, for the tunnel port types.
 
 // The exported symbols of the port types need an attribute that counts as unsafe; nothing else does.
 #![deny(unsafe_code)]
@@ -13,5 +14,6 @@ mod input;
 mod memory;
 pub mod netlink;
 mod shape;
+pub mod tunnel;
 
 pub use input::{Input, random};

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use portway_regress::netlink::World;
-use portway_regress::{frame, netlink, random};
+use portway_regress::{frame, netlink, random, tunnel};
 
 /// The kept cases of a target.
 fn cases(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -66,6 +66,23 @@ fn netlink_cases_cut_and_changed() {
             netlink::fuzz_one(&changed, &mut world);
         }
     }
+}
+
+/// Outer packets at random, and every kept one cut anywhere and with each byte changed.
+#[test]
+fn tunnels() {
+    for (_, data) in cases("tunnel") {
+        tunnel::fuzz_one(&data);
+        for at in 0..data.len() {
+            tunnel::fuzz_one(&data[..at]);
+            for bit in 0..8 {
+                let mut changed = data.clone();
+                changed[at] ^= 1 << bit;
+                tunnel::fuzz_one(&changed);
+            }
+        }
+    }
+    runs("tunnel", 0..200_000, 300, tunnel::fuzz_one);
 }
 
 #[test]
