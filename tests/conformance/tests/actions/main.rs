@@ -17,8 +17,19 @@ use serde_json::Value;
 use switch::{Port, Seen, Switch, Upcall, compile};
 use wire_form::number;
 
-/// Recordings that need more than crates: an internal device, and ports that are wired to each other.
-const NEEDS_DEVICES: &[&str] = &["act-output-internal", "extra-loop"];
+/// Recordings that need the whole switch: internal devices, links that go down, ports that are wired to each other, fragments made
+/// where a packet leaves, the order of nested recirculation. And one with an upcall so long that the recorder has kept its bytes alone.
+/// The daemon is held to them (`cargo xtask conformance`).
+const NEEDS_SWITCH: &[&str] = &[
+    "act-limits",
+    "act-mark-internal",
+    "act-mru",
+    "act-mtu",
+    "act-output-internal",
+    "act-recirc-any",
+    "act-recirc-order-five",
+    "extra-loop",
+];
 
 #[derive(Default)]
 struct Tally {
@@ -239,7 +250,7 @@ fn recordings_match() {
     ]);
     assert!(!recordings.is_empty(), "the recordings are there");
     let mut report = String::new();
-    for recording in recordings.iter().filter(|recording| !NEEDS_DEVICES.contains(&recording.name.as_str())) {
+    for recording in recordings.iter().filter(|recording| !NEEDS_SWITCH.contains(&recording.name.as_str())) {
         let before = tally.differences.len();
         replay(recording, &mut tally);
         let new = tally.differences.len() - before;
