@@ -27,7 +27,8 @@ pub(super) fn port_failure(spec: &PortSpec, bridge: &str, error: &Error) -> Fail
             format!(
                 "device {name:?}{place} cannot be a port: the loopback, internal ports and devices that are not Ethernet cannot"
             ),
-        ),
+        )
+        .remedy(format!("see `ip -d link show {name}`; to connect two bridges, use a pair of veth devices")),
         Errno::EEXIST => of(FailureKind::Exists, format!("there is already a device {name:?}{place}"))
             .remedy("choose another name, or delete it: ip link del ".to_owned() + name),
         Errno::EPERM | Errno::EACCES => {
