@@ -128,26 +128,25 @@ impl Io {
         self.hits += packets;
     }
 
-    /// Prepares to follow the kernel's masks cache for the packets of a small batch, which are then counted in their order.
+    /// Prepares to follow the kernel's masks cache for the packets of a small batch, which are then counted in their order, or for
+    /// the first of a large one.
     #[inline]
     pub(crate) fn follow(&mut self, batch: &mut Batch) {
         self.followed.clear();
-        if batch.len() <= FOLLOWED_MAX {
-            // In reverse: they are taken from the end.
-            let hash = |packet: &mut Packet| extract(packet).map_or(0, |key| mask_cache::hash(&key));
-            self.followed.extend(batch.iter_mut().rev().map(hash));
-        }
+        let followed = if batch.len() <= FOLLOWED_MAX { batch.len() } else { 1 };
+        // In reverse: they are taken from the end.
+        let hash = |packet: &mut Packet| extract(packet).map_or(0, |key| mask_cache::hash(&key));
+        self.followed.extend(batch[..followed].iter_mut().rev().map(hash));
     }
 
     /// Counts look-ups that a cache answered with this flow.
     #[inline]
     pub(crate) fn count_cached(&mut self, site: &Site<'_>, flow: &Flow, packets: usize) {
-        if self.followed.is_empty() {
-            self.mask_hits += packets as u64;
-            self.cache_hits += packets as u64;
-        } else {
-            (0..packets).for_each(|_| self.count_search(site, Some(flow)));
-        }
+        let followed = packets.min(self.followed.len());
+        (0..followed).for_each(|_| self.count_search(site, Some(flow)));
+        let others = (packets - followed) as u64;
+        self.mask_hits += others;
+        self.cache_hits += others;
     }
 
     /// Counts a look-up that found this flow or none.

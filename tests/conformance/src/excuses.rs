@@ -58,9 +58,6 @@ const GRE_SILENT: Excuse = Excuse::Different(
     "a GRE packet with something else than a frame inside is dropped without an ICMP answer: the host's stack leaves that to the port",
 );
 
-const OTHER_CACHES: Excuse = Excuse::Different(
-    "n_cache_hit counts what the caches answer, and these know packets by their masked headers, those of the kernel by a hash of the connection",
-);
 const SHORT_TAGGED: Excuse = Excuse::Different(
     "a tag leaves inside the frame here, beside it there; Linux drops a frame of 18 bytes with a tag inside before anybody sees it",
 );
@@ -91,8 +88,6 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("act-mark-internal:25", TAP_MARK),
     ("keys-gso:8", USO),
     ("keys-gso:17", USO),
-    ("act-recirc:76", OTHER_CACHES),
-    ("act-userspace:66", OTHER_CACHES),
     ("act-vlan:241", SHORT_TAGGED),
     ("act-hash:10", NEWER),
     ("act-hash:11", NEWER),
