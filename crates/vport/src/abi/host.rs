@@ -177,3 +177,33 @@ unsafe extern "C" fn get_tunnel_of_packet(packet: *const RawPacket, info: *mut T
     }
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn metadata_goes_down_and_comes_up() {
+        let mut info =
+            TunnelInfo { id: 7, ip_version: 6, src: [1; 16], tp_dst: 4789, ttl: 3, ..TunnelInfo::default() };
+        info.set_options(&[9; 255]);
+        let mut packet = Packet::copied_from(&[0; 60]).unwrap();
+        assert!(!egress_tunnel(&packet, &mut TunnelInfo::default()), "nobody has said where to");
+        set_tunnel(&mut packet, &info).unwrap();
+        let received = packet.extension().unwrap().tunnel.as_deref().unwrap().clone();
+        assert_eq!((received.id, received.ipv6, received.options.len()), (7, true, 255));
+        assert!(
+            !egress_tunnel(&packet, &mut TunnelInfo::default()),
+            "where it came from is not where it goes"
+        );
+
+        packet.extension_mut().egress = Some(Arc::new(received));
+        let mut sent = TunnelInfo::default();
+        assert!(egress_tunnel(&packet, &mut sent));
+        assert_eq!(sent, info);
+        let too_long = TunnelInfo { options_len: 257, ..info };
+        assert_eq!(set_tunnel(&mut packet, &too_long), Err(Errno::EINVAL));
+    }
+}
