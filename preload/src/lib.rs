@@ -11,16 +11,16 @@
 //!   portwayd's families only.
 //! * `NETLINK_ROUTE` sockets stay with the kernel. Only a request for one of the tunnel devices of Open vSwitch is made to fail
 //!   with EOPNOTSUPP, on which stock programs ask the datapath for a tunnel port instead; a question for a Geneve device of its,
-//!   which is portwayd's, gets ENODEV, and a request to delete one EOPNOTSUPP: the datapath does that.
+//!   which is portwayd's, gets ENODEV.
 //! * All other protocols are the kernel's alone.
 //! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
 //!   goes away, sockets wait for it: a request waits up to five seconds, then it is answered ENOENT, and when it is
 //!   back, sockets are connected again with their port ids, options and memberships. Those with memberships are told ENOBUFS
 //!   once, since they have missed something.
 //!
-//! What it does not see: system calls that do not go through libc's functions, as `stdio`'s own do not; two processes that
-//! share one socket after `fork` and use it at the same time; a socket that is passed to another program by `exec` or
-//! `SCM_RIGHTS`. An epoll set must be told again of a socket that was connected again.
+//! What it does not see: system calls that do not go through libc's functions, as `stdio`'s own do not; two processes that share one
+//! socket after `fork` and use it at the same time; a socket that is passed to another program by `exec` or `SCM_RIGHTS`. An
+//! epoll set must be told again of a socket that was connected again.
 //!
 //! Reading order: `hooks/`, the functions that libc has, too; `table.rs`, which file descriptors are ours; `socket.rs`, one netlink
 //! socket; `connection.rs`, its two connections.

@@ -87,6 +87,9 @@ struct Seats {
     idle: Vec<Arc<Seat>>,
 }
 
+/// Room for so many retired things is kept while there are none.
+const RETIRED_KEPT: usize = 1024;
+
 /// Something to do once no reader can be looking any more.
 pub(crate) enum Deferred {
     Call(Box<dyn FnOnce() + Send>),
@@ -340,6 +343,10 @@ impl Shared {
         let passed = garbage.passed;
         let ready = garbage.retired.partition_point(|&(stamp, _)| stamp < passed);
         let taken = garbage.retired.drain(..ready).map(|(_, deferred)| deferred).collect();
+        if garbage.retired.is_empty() && garbage.retired.capacity() > RETIRED_KEPT {
+            // A table of a million entries has gone: the list need not stay as long.
+            garbage.retired = VecDeque::new();
+        }
         self.pending.store(garbage.retired.len(), Ordering::Relaxed);
         taken
     }

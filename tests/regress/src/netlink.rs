@@ -6,7 +6,7 @@ use portway_datapath::{Limits as SwitchLimits, Netns, Switch, SwitchConfig};
 use portway_messages::family::{DATAPATH, FLOW, VPORT};
 use portway_netlink::Messages;
 use portway_uapi::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_MIN_TYPE};
-use portway_vport::Registry;
+use portway_vport::{NetnsId, PortName, Registry};
 
 use crate::input::Input;
 use crate::{memory, shape};
@@ -14,7 +14,7 @@ use crate::{memory, shape};
 /// Errno values that a request can be answered with are below this (MAX_ERRNO).
 const ERRNO_END: i32 = 4096;
 /// Flows of a datapath, so that a fuzzer meets the limit.
-const FLOWS: usize = 512;
+pub const FLOWS: usize = 512;
 
 /// A switch with two datapaths, and clients: one that may do everything, one that may only ask, one that listens.
 pub struct World {
@@ -23,6 +23,7 @@ pub struct World {
     nobody: ClientId,
     listener: ClientId,
     now_ns: u64,
+    flows_max: usize,
 }
 
 impl Default for World {
@@ -50,15 +51,20 @@ fn make(kind: u16, dp_ifindex: i32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
 
 impl World {
     /// A fresh one.
+    pub fn new() -> Self {
+        Self::with_flows(FLOWS)
+    }
+
+    /// One whose datapaths take so many flows.
     ///
     /// # Panics
     /// If it cannot be made: a fault of this crate.
-    pub fn new() -> Self {
+    pub fn with_flows(flows: usize) -> Self {
         let registry = Registry::new();
         for module in [memory::netdev::MODULE, memory::internal::MODULE, memory::vxlan::MODULE] {
             registry.register(module).expect("a port type of ours");
         }
-        let limits = SwitchLimits { flows: FLOWS, masks: 64, ..SwitchLimits::default() };
+        let limits = SwitchLimits { flows, masks: 64, ..SwitchLimits::default() };
         let switch = Switch::new(SwitchConfig { limits, ..SwitchConfig::default() }, registry);
         let mut server = Server::new(switch, Limits { cpus: 4, ..Limits::default() }, Box::new(NoDevices));
         let mut client = |admin| server.connect(Peer { netns: Netns::default(), admin }, 0).expect("room");
@@ -67,13 +73,16 @@ impl World {
             // Not every number is a group's.
             let _ = server.set_membership(listener, group, true);
         }
-        let mut world = Self { server, root, nobody, listener, now_ns: 1 };
+        let mut world = Self { server, root, nobody, listener, now_ns: 1, flows_max: flows };
         world.furnish();
         world
     }
 
     /// Makes the datapaths that are missing.
     fn furnish(&mut self) {
+        if self.is_furnished() {
+            return;
+        }
         for name in [&b"dp0\0"[..], b"dp1\0"] {
             let pid = 7_u32.to_ne_bytes();
             self.server.handle_datagram(
@@ -90,6 +99,14 @@ impl World {
             }
         }
         self.drain();
+    }
+
+    fn is_furnished(&self) -> bool {
+        let has = |name: &[u8]| {
+            let name = PortName::new(name);
+            name.is_some_and(|name| self.server.switch().port_named(NetnsId::default(), &name).is_some())
+        };
+        [&b"dp0"[..], b"dp1", b"p1", b"p2"].into_iter().all(has)
     }
 
     fn datapaths(&self) -> Vec<i32> {
@@ -167,11 +184,14 @@ pub fn fuzz_one(data: &[u8], world: &mut World) {
     world.deliver_upcalls();
     world.server.handle_events();
     world.drain();
-    assert!(world.server.switch().datapaths().iter().all(|datapath| datapath.stats().flows <= FLOWS));
+    assert!(
+        world.server.switch().datapaths().iter().all(|datapath| datapath.stats().flows <= world.flows_max)
+    );
     if first & 0x7c == 0 || world.datapaths().len() > 16 {
         world.clear();
     }
     world.furnish();
+    world.server.switch().reclaim();
 }
 
 /// A request to make the flow of that Ethernet source address, as a case that is no accident.

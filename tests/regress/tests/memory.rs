@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use portway_regress::netlink::{World, fuzz_one, new_flow};
+use portway_regress::netlink::{FLOWS, World, fuzz_one, new_flow};
 use portway_regress::random;
 
 struct Counting;
@@ -35,19 +35,44 @@ static ALLOCATOR: Counting = Counting;
 /// What may be left: buffers that keep the size that they once needed.
 const SLACK: isize = 256 << 10;
 
+/// Requests for flows that differ, as many as asked for.
+fn add_flows(world: &mut World, count: u32) {
+    for number in 0..count {
+        let mut data = vec![0x41];
+        data.extend(new_flow(world, number));
+        fuzz_one(&data, world);
+    }
+}
+
 #[test]
 fn memory_returns_to_where_it_was() {
+    requests_at_random();
+    hundreds_of_thousands_of_flows();
+}
+
+fn hundreds_of_thousands_of_flows() {
+    const LIMIT: usize = 300_000;
+    let mut world = World::with_flows(LIMIT);
+    add_flows(&mut world, 1000);
+    world.clear();
+    let before = BYTES.load(Ordering::Relaxed);
+    fuzz_one(&[0x40], &mut world);
+    add_flows(&mut world, LIMIT as u32 + 1000);
+    assert_eq!(world.flows(), LIMIT, "those beyond the limit are refused");
+    let full = BYTES.load(Ordering::Relaxed);
+    world.clear();
+    let after = BYTES.load(Ordering::Relaxed);
+    assert!(after - before < 4 * SLACK, "{before} bytes, {full} with all flows, {after} after them");
+}
+
+fn requests_at_random() {
     let mut world = World::new();
     let round = |world: &mut World| {
         for seed in 0..3000 {
             fuzz_one(&random(seed, 400), world);
         }
-        for number in 0..2000 {
-            let mut data = vec![0x41];
-            data.extend(new_flow(world, number));
-            fuzz_one(&data, world);
-        }
-        assert!(world.flows() >= 512, "as many as there may be");
+        add_flows(world, 2000);
+        assert!(world.flows() >= FLOWS, "as many as there may be");
         world.clear();
         BYTES.load(Ordering::Relaxed)
     };

@@ -231,3 +231,27 @@ fn the_units_capabilities_are_enough() {
     lab.dpctl("add-flow dp0 in_port(2),eth(),eth_type(0x0800),ipv4() 1");
     assert!(lab.hosts[0].reaches("10.1.0.2"), "{}", lab.daemon_log());
 }
+
+/// All that `golden/dpctl.sh` asks is answered as the kernel's module answered it.
+#[test]
+fn the_same_as_on_the_kernel() {
+    let lab = Lab::new(3);
+    let mut command = lab.switch.command("sh");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/dpctl.sh"));
+    let socket = lab.path("run/netlink.sock");
+    let preload = lab.preload();
+    let program =
+        format!("env LD_PRELOAD={} PORTWAY_SOCKET={} ovs-dpctl", preload.display(), socket.display());
+    let ours = said(command.env("DPCTL", program));
+    let (mut ours, mut kernels) = (ours.out.lines(), include_str!("golden/dpctl.txt").lines());
+    let mut asked = "";
+    loop {
+        let (our, kernel) = (ours.next(), kernels.next());
+        assert_eq!(our, kernel, "{asked}");
+        match our {
+            Some(line) if line.starts_with("$ ") => asked = line,
+            Some(_) => {}
+            None => break,
+        }
+    }
+}
