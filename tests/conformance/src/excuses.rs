@@ -58,10 +58,6 @@ const GRE_SILENT: Excuse = Excuse::Different(
     "a GRE packet with something else than a frame inside is dropped without an ICMP answer: the host's stack leaves that to the port",
 );
 
-const SHORT_TAGGED: Excuse = Excuse::Different(
-    "a tag leaves inside the frame here, beside it there; Linux drops a frame of 18 bytes with a tag inside before anybody sees it",
-);
-
 /// Scenarios and steps by name: "scenario" for all of its steps, "scenario:step" for one.
 const BY_NAME: &[(&str, Excuse)] = &[
     ("datapath-percpu", PER_CPU),
@@ -88,7 +84,6 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("act-mark-internal:25", TAP_MARK),
     ("keys-gso:8", USO),
     ("keys-gso:17", USO),
-    ("act-vlan:241", SHORT_TAGGED),
     ("act-hash:10", NEWER),
     ("act-hash:11", NEWER),
     ("act-hash:12", NEWER),
