@@ -75,6 +75,9 @@ impl Lane {
             let lens = entry.datapath.lenses.of(entry.port.port_no(), guard);
             let site = Site { datapath: &entry.datapath, lens, guard, now_ns };
             process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        } else if received.is_ok_and(|packets| packets != 0) {
+            // The port type refused them all.
+            entry.datapath.publish_drops(worker, &mut self.io.drops);
         }
         if received == Err(Errno::EMSGSIZE) {
             self.io.drops.add(DropReason::FrameTooLong, 1);
