@@ -183,13 +183,14 @@ fn flows(flows: &[FlowLine]) -> String {
             flow.used_ms.map_or_else(|| "never".to_owned(), |ms| format!("{}.{:03}s", ms / 1000, ms % 1000));
         let flags =
             if flow.tcp_flags == 0 { String::new() } else { format!(", tcp_flags:{:#05x}", flow.tcp_flags) };
+        let shortcut = if flow.has_shortcut { ", shortcut" } else { "" };
         let by_hand = if flow.by_hand { ", by hand" } else { "" };
         let actions = if flow.actions.is_empty() { "drop" } else { &flow.actions };
         let FlowLine { packets, bytes, .. } = flow;
         let place = if of_several { format!("{}: ", flow.bridge) } else { String::new() };
         let flow = &flow.flow;
         format!(
-            "{place}{flow}, packets:{packets}, bytes:{bytes}, used:{used}{flags}{by_hand}, actions:{actions}\n"
+            "{place}{flow}, packets:{packets}, bytes:{bytes}, used:{used}{flags}{shortcut}{by_hand}, actions:{actions}\n"
         )
     };
     if flows.is_empty() { "no flows\n".to_owned() } else { flows.iter().map(line).collect() }
@@ -268,13 +269,20 @@ mod tests {
             bytes: 180,
             used_ms: Some(1234),
             tcp_flags: 0x10,
+            has_shortcut: true,
             by_hand: true,
         };
-        let dropping =
-            FlowLine { actions: String::new(), used_ms: None, tcp_flags: 0, by_hand: false, ..flow.clone() };
+        let dropping = FlowLine {
+            actions: String::new(),
+            used_ms: None,
+            tcp_flags: 0,
+            has_shortcut: false,
+            by_hand: false,
+            ..flow.clone()
+        };
         assert_eq!(
             text(&Reply::Flows(vec![flow.clone(), dropping])),
-            "in_port(1),eth_type(0x0800), packets:3, bytes:180, used:1.234s, tcp_flags:0x010, by hand, actions:2\n\
+            "in_port(1),eth_type(0x0800), packets:3, bytes:180, used:1.234s, tcp_flags:0x010, shortcut, by hand, actions:2\n\
              in_port(1),eth_type(0x0800), packets:3, bytes:180, used:never, actions:drop\n"
         );
         let elsewhere = FlowLine { bridge: "br1".to_owned(), ..flow.clone() };

@@ -140,6 +140,10 @@ fn make_switch(args: &Args, handles: Vec<Arc<Handle>>, waker: Waker) -> Result<A
     let config = SwitchConfig {
         workers: handles.len(),
         seed,
+        wake_shortcuts: {
+            let waker = waker.clone();
+            Box::new(move || waker.wake())
+        },
         wake_upcalls: Box::new(move || waker.wake()),
         wake_worker: Box::new(move |index| {
             if let Some(handle) = handles.get(index) {

@@ -117,6 +117,7 @@ impl Switching {
                     upcalls.clear();
                 }
             }
+            self.switch.make_shortcuts();
             let now = clock::now_ns();
             if now >= next_tick {
                 self.tick(now);
@@ -196,6 +197,7 @@ impl Switching {
             learning.apply(&self.switch, changes);
         }
         drop(bridges);
+        self.switch.tick_shortcuts();
         self.switch.rest();
         self.switch.reclaim();
         self.switch.upcalls().trim();

@@ -285,6 +285,9 @@ pub struct FlowLine {
     pub used_ms: Option<u64>,
     /// TCP flags seen.
     pub tcp_flags: u16,
+    /// Whether its packets go from port to port without passing through the daemon.
+    #[serde(default)]
+    pub has_shortcut: bool,
     /// Whether somebody added it to a bridge by hand: it is not the learning switch's own.
     pub by_hand: bool,
 }

@@ -178,6 +178,7 @@ impl Switch {
             }
             for flow in datapath.flows() {
                 flow.kill();
+                self.shortcuts.end_flow(&flow);
                 datapath.flows.remove(&flow);
             }
             drop(entry);
@@ -315,6 +316,8 @@ impl Switch {
     pub fn port_refresh(&self, port: &Arc<Vport>) {
         let before = port.info();
         if port.refresh_info().is_ok_and(|info| info != before) {
+            // They know the old MTU.
+            self.shortcuts.end_port(port);
             self.tell_changed(self.datapath(port.datapath()), port);
         }
     }
@@ -337,6 +340,7 @@ impl Switch {
         }
         // The lens first: see `lens_book.rs`.
         entry.lens_book.add(&parts.key, &parts.mask, &datapath.lenses);
+        self.shortcuts.follow_lenses(datapath);
         let added = datapath.flows.insert(&parts.mask, |order, mask| {
             Arc::new(Flow::new(&self.domain, self.workers + 1, order, mask, parts, program))
         });
@@ -368,6 +372,7 @@ impl Switch {
         let _writer = self.lock();
         self.check_flow(datapath, flow)?;
         flow.set_program(program);
+        self.shortcuts.end_flow(flow);
         Ok(())
     }
 
@@ -384,7 +389,7 @@ impl Switch {
     pub fn flow_del(&self, datapath: &Arc<Datapath>, flow: &Arc<Flow>) -> Result<(), Error> {
         let mut writer = self.lock();
         let entry = writer.of_mut(datapath)?;
-        remove_flow(entry, flow)
+        self.remove_flow(entry, flow)
     }
 
     /// Deletes all flows of a datapath and returns how many there were.
@@ -392,7 +397,7 @@ impl Switch {
         let mut writer = self.lock();
         let Ok(entry) = writer.of_mut(datapath) else { return 0 };
         let flows = datapath.flows();
-        flows.iter().filter(|flow| remove_flow(entry, flow).is_ok()).count()
+        flows.iter().filter(|flow| self.remove_flow(entry, flow).is_ok()).count()
     }
 
     /// Makes a meter, in the place of the one that had its id, which is returned. Flows that use it go on with the new one: they
@@ -537,6 +542,7 @@ impl Switch {
     /// Takes a port out of everything that finds it, under the writer lock. Readers may still be in it.
     fn unpublish_port(&self, datapath: &Datapath, port: &Arc<Vport>) {
         port.stop();
+        self.shortcuts.end_port(port);
         self.devices.remove(port);
         datapath.ports.remove(port.port_no() as usize);
         datapath.keep_missed(port);
@@ -582,6 +588,7 @@ impl Switch {
         let wait = ports.iter().any(|port| port.ifindex() != 0 || port.rx_queues() != 0);
         for port in &ports {
             port.detach();
+            self.shortcuts.forget_port(port);
         }
         if wait {
             self.domain.synchronize();
@@ -601,6 +608,21 @@ impl Switch {
         }
     }
 
+    /// Takes a flow out: classifier first, then the lens.
+    fn remove_flow(&self, entry: &mut DatapathWriter, flow: &Arc<Flow>) -> Result<(), Error> {
+        let datapath = &entry.datapath;
+        if !datapath.flows.remove(flow) {
+            return Err(Error::NoSuchFlow);
+        }
+        flow.kill();
+        self.shortcuts.end_flow(flow);
+        if let Some(ufid) = flow.ufid() {
+            entry.ufids.remove(ufid);
+        }
+        entry.lens_book.remove(&flow.key(), flow.mask(), &datapath.lenses);
+        Ok(())
+    }
+
     fn tell_changed(&self, datapath: Option<Arc<Datapath>>, port: &Arc<Vport>) {
         if let Some(datapath) = datapath {
             self.listeners.tell(&Event::PortChanged { datapath, port: Arc::downgrade(port) });
@@ -614,20 +636,6 @@ impl Writer {
         let entry = self.datapaths.get_mut(&datapath.id());
         entry.filter(|entry| Arc::ptr_eq(&entry.datapath, datapath)).ok_or_else(|| gone(datapath))
     }
-}
-
-/// Takes a flow out: classifier first, then the lens.
-fn remove_flow(entry: &mut DatapathWriter, flow: &Arc<Flow>) -> Result<(), Error> {
-    let datapath = &entry.datapath;
-    if !datapath.flows.remove(flow) {
-        return Err(Error::NoSuchFlow);
-    }
-    flow.kill();
-    if let Some(ufid) = flow.ufid() {
-        entry.ufids.remove(ufid);
-    }
-    entry.lens_book.remove(&flow.key(), flow.mask(), &datapath.lenses);
-    Ok(())
 }
 
 fn gone(datapath: &Datapath) -> Error {

@@ -15,6 +15,7 @@ use crate::lens_book::Lenses;
 use crate::mask_cache::MaskCache;
 use crate::meters::{Meter, Meters};
 use crate::netns::Netns;
+use crate::shortcut::Shortcuts;
 use crate::switch::Switch;
 use crate::upcall::Upcall;
 
@@ -77,6 +78,7 @@ pub struct Datapath {
     pub(crate) mask_cache: Mutex<MaskCache>,
     pub(crate) upcalls: Arc<FairQueue<Upcall>>,
     pub(crate) samples_wanted: Arc<AtomicBool>,
+    pub(crate) shortcuts: Arc<Shortcuts>,
     domain: Domain,
     /// The local port's name when the datapath was made: for messages once the port has gone.
     first_name: PortName,
@@ -101,6 +103,7 @@ impl Datapath {
             options: Snapshot::new(domain, Arc::new(request.options.clone())),
             upcalls: Arc::clone(&switch.upcalls),
             samples_wanted: Arc::clone(&switch.samples_wanted),
+            shortcuts: Arc::clone(&switch.shortcuts),
             domain: domain.clone(),
             first_name: request.name,
         }
@@ -188,6 +191,7 @@ impl Datapath {
 
     /// Counts, exact once traffic stops.
     pub fn stats(&self) -> DatapathStats {
+        self.shortcuts.count_all();
         let [hit, missed, lost, mask_hit, cache_hit] = self.counters.sum();
         let (flows, masks) = (self.flows.len(), self.flows.mask_count());
         DatapathStats { hit, missed, lost, flows, masks, mask_hit, cache_hit }

@@ -2,11 +2,13 @@
 //! One flow of a datapath: key, mask, what to do, and what it has seen.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use portway_actions::Program;
 use portway_flow::{Cached, Classified, FlowKey, FlowMask, PackedKey};
 use portway_sync::{Domain, Guard, Local, Snapshot};
+
+use crate::shortcut::Shortcuts;
 
 /// A flow's identity as a client gave it (OVS_FLOW_ATTR_UFID): 1 to 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +55,17 @@ const TCP_FLAGS: usize = 3;
 /// [`Flow::output`] of a flow that does anything but send to one port.
 const NO_OUTPUT: u32 = u32::MAX;
 
+/// A flow's part of its shortcuts.
+struct FlowShortcuts {
+    /// What went past the workers.
+    local: Local<4>,
+    /// Shortcuts whose counters may still grow.
+    kept: AtomicU32,
+    /// Shortcuts that are taken.
+    live: AtomicU32,
+    home: Weak<Shortcuts>,
+}
+
 /// A flow. Shared by the classifier and the workers' caches; immutable but for its program and its counters.
 ///
 /// What a worker touches for each packet comes first, on one cache line.
@@ -64,6 +77,8 @@ pub struct Flow {
     /// One block for each worker, made when the first packet is counted.
     counters: OnceLock<Box<[Local<4>]>>,
     program: Snapshot<Arc<Program>>,
+    /// Made with the flow's first shortcut.
+    shortcuts: OnceLock<Box<FlowShortcuts>>,
     workers: usize,
     /// What the counters said when they were last cleared.
     cleared: Snapshot<FlowStats>,
@@ -92,6 +107,7 @@ impl Flow {
             output: AtomicU32::new(program.single_output().unwrap_or(NO_OUTPUT)),
             counters: OnceLock::new(),
             program: Snapshot::new(domain, Arc::new(program)),
+            shortcuts: OnceLock::new(),
             workers,
             cleared: Snapshot::new(domain, FlowStats::default()),
             order,
@@ -168,9 +184,55 @@ impl Flow {
         }
     }
 
+    /// The flow has one shortcut more.
+    pub(crate) fn begin_shortcut(&self, home: &Arc<Shortcuts>) {
+        let new = || {
+            let home = Arc::downgrade(home);
+            Box::new(FlowShortcuts { local: Local::new(), kept: 0.into(), live: 0.into(), home })
+        };
+        let own = self.shortcuts.get_or_init(new);
+        own.kept.fetch_add(1, Ordering::Relaxed);
+        own.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of the flow's shortcuts has ended; its counters are kept for a while.
+    pub(crate) fn end_shortcut(&self) {
+        if let Some(own) = self.shortcuts.get() {
+            own.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counters of an ended shortcut are final, and have been counted.
+    pub(crate) fn forget_shortcut(&self) {
+        if let Some(own) = self.shortcuts.get() {
+            own.kept.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what went past the workers; under the lock of [`Shortcuts`].
+    pub(crate) fn count_shortcut(&self, packets: u64, bytes: u64, tcp_flags: u16, used_ns: u64) {
+        let Some(FlowShortcuts { local, .. }) = self.shortcuts.get().map(|own| &**own) else { return };
+        local.add(PACKETS, packets);
+        local.add(BYTES, bytes);
+        local.set(USED, local.get(USED).max(used_ns));
+        local.set(TCP_FLAGS, local.get(TCP_FLAGS) | u64::from(tcp_flags));
+    }
+
+    /// Whether some of the flow's packets go from port to port past the workers.
+    pub fn has_shortcut(&self) -> bool {
+        self.shortcuts.get().is_some_and(|own| own.live.load(Ordering::Relaxed) != 0)
+    }
+
     fn totals(&self) -> FlowStats {
         let mut stats = FlowStats::default();
-        for local in self.counters.get().into_iter().flatten() {
+        let own = self.shortcuts.get();
+        if let Some(home) =
+            own.filter(|own| own.kept.load(Ordering::Relaxed) != 0).and_then(|own| own.home.upgrade())
+        {
+            home.count_flow(self);
+        }
+        let past = own.map(|own| &own.local);
+        for local in self.counters.get().into_iter().flatten().chain(past) {
             stats.packets += local.get(PACKETS);
             stats.bytes += local.get(BYTES);
             stats.used_ns = stats.used_ns.max(local.get(USED));

@@ -17,6 +17,7 @@ use portway_vport::{Errno, Vport};
 
 use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath, PORTS_MAX};
 use crate::flow::Flow;
+use crate::heat::Heat;
 use crate::mask_cache::{self, FOLLOWED_MAX};
 use crate::services::{Random, Services};
 use crate::upcall::{Reason, Upcall};
@@ -51,6 +52,8 @@ pub(crate) struct Site<'a> {
     pub(crate) lens: &'a Lens,
     pub(crate) guard: &'a Guard<'a>,
     pub(crate) now_ns: u64,
+    /// The port that the packets came from, if they could take shortcuts.
+    pub(crate) shortcuts_from: Option<u32>,
 }
 
 /// Packets on their way to one port.
@@ -83,6 +86,7 @@ pub(crate) struct Io {
     effects: Effects,
     segments: Vec<Packet>,
     random: Random,
+    pub(crate) heat: Heat,
     hits: u64,
     missed: u64,
     mask_hits: u64,
@@ -109,6 +113,7 @@ impl Io {
             effects: Effects::with_capacity(BATCH_MAX),
             segments: Vec::with_capacity(BATCH_MAX),
             random: Random::new(seed),
+            heat: Heat::default(),
             hits: 0,
             missed: 0,
             mask_hits: 0,

@@ -3,6 +3,8 @@
 //!
 //! A batch is first *scanned*: consecutive packets that no live mask can tell apart become one run, which is looked up once.
 
+use std::sync::Arc;
+
 use arrayvec::ArrayVec;
 use portway_buf::{BATCH_MAX, Batch};
 use portway_flow::{Classified, FlowKey, Head, KeyCache, Lens, Place, WINDOW, WindowCache, WindowKey};
@@ -117,6 +119,11 @@ impl Caches {
     #[inline]
     pub(crate) fn find_window(&self, lens: &Lens, key: &WindowKey) -> Option<&Flow> {
         self.windows.at(self.windows.locate(lens, key)?)
+    }
+
+    /// As [`Caches::find_window`], to keep.
+    pub(crate) fn shared_window(&self, lens: &Lens, key: &WindowKey) -> Option<&Arc<Flow>> {
+        self.windows.shared_at(self.windows.locate(lens, key)?)
     }
 
     /// The flow of a key: from the cache, else from the classifier, remembered for the next time. With `window`, the packet's

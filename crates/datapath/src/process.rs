@@ -8,7 +8,7 @@
 //! ```
 
 use portway_buf::{Batch, DropReason, Packet};
-use portway_flow::extract;
+use portway_flow::{WindowKey, extract};
 
 use crate::flow::Flow;
 use crate::io::{Io, Site};
@@ -48,6 +48,9 @@ fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, b
                 match flow {
                     Some(flow) => {
                         io.count_cached(site, flow, run.packets);
+                        if let Some(in_port) = site.shortcuts_from {
+                            note_heat(caches, io, site, in_port, key, run);
+                        }
                         hit(io, site, flow, run, packets);
                     }
                     None => first_look(caches, io, site, run, packets),
@@ -55,6 +58,17 @@ fn forward(caches: &mut Caches, io: &mut Io, site: &Site<'_>, runs: &mut Runs, b
             }
             By::Key => packets.for_each(|packet| look_up(caches, io, site, run, packet)),
         }
+    }
+}
+
+/// A run of a port whose packets could go past the switch: if its flow is busy, they shall.
+fn note_heat(caches: &Caches, io: &mut Io, site: &Site<'_>, in_port: u32, key: &WindowKey, run: &Run) {
+    if key.recirc_id() == 0
+        && io.heat.note(key.digest(), run.packets as u64, run.bytes, site.now_ns)
+        && let Some(flow) = caches.shared_window(site.lens, key)
+        && flow.single_output().is_some()
+    {
+        site.datapath.shortcuts.propose(site, in_port, flow, key);
     }
 }
 

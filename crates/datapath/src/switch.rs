@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::events::{Event, Listeners};
 use crate::flow::{Flow, Ufid};
 use crate::lens_book::LensBook;
+use crate::shortcut::Shortcuts;
 use crate::upcall::Upcall;
 use crate::worker::{Lane, RxEntry, Worker};
 
@@ -65,6 +66,8 @@ pub struct SwitchConfig {
     pub wake_upcalls: portway_sync::Waker,
     /// Called with a worker's index when its receive queues have changed, so that it looks at them again.
     pub wake_worker: Box<dyn Fn(usize) + Send + Sync>,
+    /// Called when [`Switch::make_shortcuts`] has something to do. Must be quick and must not block: workers call it.
+    pub wake_shortcuts: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Default for SwitchConfig {
@@ -76,6 +79,7 @@ impl Default for SwitchConfig {
             seed: 0x5eed,
             wake_upcalls: Box::new(|| {}),
             wake_worker: Box::new(|_| {}),
+            wake_shortcuts: Box::new(|| {}),
         }
     }
 }
@@ -117,12 +121,13 @@ pub struct Switch {
     /// For requests that carry a packet.
     control: Mutex<Lane>,
     pub(crate) wake_worker: Box<dyn Fn(usize) + Send + Sync>,
+    pub(crate) shortcuts: Arc<Shortcuts>,
 }
 
 impl Switch {
     /// A switch without datapaths, with the port types of `registry`.
     pub fn new(config: SwitchConfig, registry: Registry) -> Arc<Self> {
-        let SwitchConfig { workers, limits, seed, wake_upcalls, wake_worker } = config;
+        let SwitchConfig { workers, limits, seed, wake_upcalls, wake_worker, wake_shortcuts } = config;
         let domain = Domain::new();
         let queue_limits =
             portway_sync::Limits { per_source: limits.upcalls_per_port, total: limits.upcalls };
@@ -141,6 +146,7 @@ impl Switch {
             assignments: (0..workers).map(|_| assignment()).collect(),
             control: Mutex::new(Lane::new(workers, limits.cache_entries.min(1024), seed)),
             wake_worker,
+            shortcuts: Shortcuts::new(wake_shortcuts),
             domain,
         })
     }

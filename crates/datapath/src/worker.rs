@@ -73,7 +73,9 @@ impl Lane {
         };
         if !self.batch.is_empty() {
             let lens = entry.datapath.lenses.of(entry.port.port_no(), guard);
-            let site = Site { datapath: &entry.datapath, lens, guard, now_ns };
+            let can_have = entry.port.has_shortcuts() && entry.datapath.shortcuts.are_wanted();
+            let shortcuts_from = can_have.then(|| entry.port.port_no());
+            let site = Site { datapath: &entry.datapath, lens, guard, now_ns, shortcuts_from };
             process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
         } else if received.is_ok_and(|packets| packets != 0) {
             // The port type refused them all.
@@ -96,7 +98,7 @@ impl Lane {
         now_ns: u64,
     ) -> Result<(), Errno> {
         let lens = datapath.lenses.of(packet.in_port(), guard);
-        let site = Site { datapath, lens, guard, now_ns };
+        let site = Site { datapath, lens, guard, now_ns, shortcuts_from: None };
         let outcome = self.io.run_program(&site, program, packet);
         process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
         outcome
@@ -111,7 +113,7 @@ impl Lane {
         now_ns: u64,
     ) {
         let lens = datapath.lenses.of(packet.in_port(), guard);
-        let site = Site { datapath, lens, guard, now_ns };
+        let site = Site { datapath, lens, guard, now_ns, shortcuts_from: None };
         self.batch.push(packet);
         process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
     }

@@ -76,6 +76,24 @@ pub struct WindowKey {
     short: bool,
 }
 
+impl WindowKey {
+    /// The number of the packet's shape.
+    pub fn shape(&self) -> u32 {
+        self.tag as u32 & 0xff
+    }
+
+    /// The packet's recirculation id.
+    pub fn recirc_id(&self) -> u32 {
+        (self.tag >> 8) as u32
+    }
+
+    /// Tells keys apart, as good as surely.
+    #[inline]
+    pub fn digest(&self) -> u64 {
+        self.hash
+    }
+}
+
 #[inline(always)]
 fn tag(recirc_id: u32, shape: Shape) -> u64 {
     (u64::from(recirc_id) << 8) | shape as u64
@@ -164,6 +182,11 @@ impl<F: Cached> WindowCache<F> {
     #[inline(always)]
     pub fn at(&self, place: Place) -> Option<&F> {
         self.entries.get(place.0)?.flow.as_deref().filter(|flow| flow.is_live())
+    }
+
+    /// As [`WindowCache::at`], to keep.
+    pub fn shared_at(&self, place: Place) -> Option<&Arc<F>> {
+        self.entries.get(place.0)?.flow.as_ref().filter(|flow| flow.is_live())
     }
 
     /// The flow in a place, dead or alive, without touching it.

@@ -91,6 +91,9 @@ const SHAPES: [Shape; 12] = [
 ];
 
 impl Shape {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 12] = SHAPES;
+
     const fn tagged(self) -> bool {
         self as u8 & 1 == 1
     }

@@ -139,6 +139,23 @@ extern "C" {
 /* u64, host order. */
 #define PORTWAY_OPTION_U64 4
 
+/* Header layouts of `ShortcutMasks` and `ShortcutKey`. Each is followed, one higher, by the same behind one VLAN tag. */
+/*
+ * Ethernet; what follows is not looked at. Not for lengths in place of an ethertype (IEEE 802.3), nor NSH, nor cut IP headers, nor
+ * TCP behind IPv4 options, nor IPv6 extension headers.
+ */
+#define PORTWAY_SHORTCUT_LINK 0
+/* IPv4 without options, no fragment; layer 4 is not looked at. */
+#define PORTWAY_SHORTCUT_IPV4 2
+/* UDP in such a packet. */
+#define PORTWAY_SHORTCUT_UDP4 4
+/* TCP in such a packet. */
+#define PORTWAY_SHORTCUT_TCP4 6
+/* UDP directly in IPv6. */
+#define PORTWAY_SHORTCUT_UDP6 8
+/* TCP directly in IPv6. */
+#define PORTWAY_SHORTCUT_TCP6 10
+
 /*
  * A packet buffer's header as the module ABI shows it (`struct portway_packet` in `portway_vport.h`).
  *
@@ -336,6 +353,60 @@ struct portway_host_api {
 	int32_t (*get_tunnel)(const struct portway_packet *packet, struct portway_tunnel_info *info);
 };
 
+/* Which header bits decide what happens to a frame, by layout. A frame of none of the layouts takes no shortcut. */
+struct portway_shortcut_masks {
+	/* 0: all frames are `LINK`. 1: IPv4 ones are `IPV4`. 2: they are `UDP4` or `TCP4`. IPv6 is not looked at, or as deep as layer 4. */
+	uint32_t depth;
+	/* Zero. */
+	uint32_t pad;
+	/* By `shortcut_layout`: the mask over the first bytes of a frame, a VLAN tag in its place. */
+	uint8_t masks[12][80];
+};
+
+/* The frames that take one shortcut: those of this layout whose first bytes are these under its mask. */
+struct portway_shortcut_key {
+	/* `shortcut_layout`. */
+	uint32_t layout;
+	/* Zero. */
+	uint32_t pad;
+	/* The bytes, masked. */
+	uint8_t window[80];
+};
+
+/* What a shortcut has carried since it was made. */
+struct portway_shortcut_counters {
+	/* Frames. */
+	uint64_t packets;
+	/* Bytes, VLAN tags included. */
+	uint64_t bytes;
+	/* When the last one came, monotonic nanoseconds; 0: never. */
+	uint64_t used_ns;
+	/* TCP flags seen, ORed. */
+	uint64_t tcp_flags;
+};
+
+/*
+ * Shortcuts: what a port type offers that can carry frames from one of its ports to another without showing them to the switch.
+ * The caller serializes these calls for each port.
+ */
+struct portway_shortcut_ops {
+	/* Says which bits decide from now on; null: no shortcuts at all. All shortcuts of the port end, as by `end`. */
+	int32_t (*set_masks)(void *port, const struct portway_shortcut_masks *masks);
+	/*
+	 * Lets the frames of `key` go from `port` to `output`, another port of the same type, and writes the shortcut's number. They
+	 * take it once what came before them has been sent. -EXDEV: not between these two ports; -ENOSPC: there are too many.
+	 */
+	int32_t (*add)(void *port, void *output, const struct portway_shortcut_key *key, uint64_t *id);
+	/* No frame that comes after this call takes the shortcut. Its counters stay readable until `free`. */
+	int32_t (*end)(void *port, uint64_t id);
+	/* Reads a shortcut's counters: sums that never go back. */
+	int32_t (*read)(void *port, uint64_t id, struct portway_shortcut_counters *counters);
+	/* Forgets an ended shortcut, at least a second after its end or after `settle`. */
+	void (*free)(void *port, uint64_t id);
+	/* Waits until frames that came before the call are counted. May block, for tens of milliseconds. */
+	void (*settle)(void *port);
+};
+
 /* The table that a module exports as `portway_vport_type_<N>`. */
 struct portway_port_module {
 	/* `MAGIC`. */
@@ -409,7 +480,9 @@ struct portway_port_module {
 	 * How many packets for the port were lost since `create` because the host had no room to keep them for `rx`; never goes back. Any
 	 * thread. Absent: none that is known of.
 	 */
-	struct portwayi64 (*rx_missed)(void *port);
+	int64_t (*rx_missed)(void *port);
+	/* Shortcuts between ports of this type; null: there are none. */
+	const struct portway_shortcut_ops *shortcuts;
 };
 
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */

@@ -17,9 +17,11 @@
 #![allow(unsafe_code)]
 
 pub mod export;
+mod export_shortcut;
 pub(crate) mod handle;
 pub mod host;
 pub(crate) mod kind;
+pub(crate) mod shortcut;
 
 use std::ffi::{c_char, c_void};
 
@@ -245,6 +247,86 @@ pub struct HostApi {
     pub get_tunnel: unsafe extern "C" fn(packet: *const RawPacket, info: *mut TunnelInfo) -> i32,
 }
 
+/// Header layouts of [`ShortcutMasks`] and [`ShortcutKey`]. Each is followed, one higher, by the same behind one VLAN tag.
+pub mod shortcut_layout {
+    /// Ethernet; what follows is not looked at. Not for lengths in place of an ethertype (IEEE 802.3), nor NSH, nor cut IP headers, nor
+    /// TCP behind IPv4 options, nor IPv6 extension headers.
+    pub const LINK: u32 = 0;
+    /// IPv4 without options, no fragment; layer 4 is not looked at.
+    pub const IPV4: u32 = 2;
+    /// UDP in such a packet.
+    pub const UDP4: u32 = 4;
+    /// TCP in such a packet.
+    pub const TCP4: u32 = 6;
+    /// UDP directly in IPv6.
+    pub const UDP6: u32 = 8;
+    /// TCP directly in IPv6.
+    pub const TCP6: u32 = 10;
+}
+
+/// Which header bits decide what happens to a frame, by layout. A frame of none of the layouts takes no shortcut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ShortcutMasks {
+    /// 0: all frames are `LINK`. 1: IPv4 ones are `IPV4`. 2: they are `UDP4` or `TCP4`. IPv6 is not looked at, or as deep as layer 4.
+    pub depth: u32,
+    /// Zero.
+    pub pad: u32,
+    /// By [`shortcut_layout`]: the mask over the first bytes of a frame, a VLAN tag in its place.
+    pub masks: [[u8; 80]; 12],
+}
+
+/// The frames that take one shortcut: those of this layout whose first bytes are these under its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ShortcutKey {
+    /// [`shortcut_layout`].
+    pub layout: u32,
+    /// Zero.
+    pub pad: u32,
+    /// The bytes, masked.
+    pub window: [u8; 80],
+}
+
+/// What a shortcut has carried since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ShortcutCounters {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes, VLAN tags included.
+    pub bytes: u64,
+    /// When the last one came, monotonic nanoseconds; 0: never.
+    pub used_ns: u64,
+    /// TCP flags seen, ORed.
+    pub tcp_flags: u64,
+}
+
+/// Shortcuts: what a port type offers that can carry frames from one of its ports to another without showing them to the switch.
+/// The caller serializes these calls for each port.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ShortcutOps {
+    /// Says which bits decide from now on; null: no shortcuts at all. All shortcuts of the port end, as by `end`.
+    pub set_masks: unsafe extern "C" fn(port: *mut c_void, masks: *const ShortcutMasks) -> i32,
+    /// Lets the frames of `key` go from `port` to `output`, another port of the same type, and writes the shortcut's number. They
+    /// take it once what came before them has been sent. -EXDEV: not between these two ports; -ENOSPC: there are too many.
+    pub add: unsafe extern "C" fn(
+        port: *mut c_void,
+        output: *mut c_void,
+        key: *const ShortcutKey,
+        id: *mut u64,
+    ) -> i32,
+    /// No frame that comes after this call takes the shortcut. Its counters stay readable until `free`.
+    pub end: unsafe extern "C" fn(port: *mut c_void, id: u64) -> i32,
+    /// Reads a shortcut's counters: sums that never go back.
+    pub read: unsafe extern "C" fn(port: *mut c_void, id: u64, counters: *mut ShortcutCounters) -> i32,
+    /// Forgets an ended shortcut, at least a second after its end or after `settle`.
+    pub free: unsafe extern "C" fn(port: *mut c_void, id: u64),
+    /// Waits until frames that came before the call are counted. May block, for tens of milliseconds.
+    pub settle: unsafe extern "C" fn(port: *mut c_void),
+}
+
 /// The table that a module exports as `portway_vport_type_<N>`.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -312,6 +394,8 @@ pub struct PortModule {
     /// How many packets for the port were lost since `create` because the host had no room to keep them for `rx`; never goes back. Any
     /// thread. Absent: none that is known of.
     pub rx_missed: Option<unsafe extern "C" fn(port: *mut c_void) -> i64>,
+    /// Shortcuts between ports of this type; null: there are none.
+    pub shortcuts: *const ShortcutOps,
 }
 
 // SAFETY: a PortModule is a constant table: its pointers are to static strings, static arrays and functions.

@@ -38,4 +38,4 @@ pub use ops::Errno;
 pub use registry::{Registry, Requested, module_file_name, module_file_type};
 pub use stats::{PortCounter, PortStats};
 pub use tap::{Direction, Tap};
-pub use vport::{UpcallPids, Vport, VportConfig};
+pub use vport::{Bypass, UpcallPids, Vport, VportConfig};

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use portway_buf::{Batch, Packet, PoolRef};
 
-use crate::abi::{PortInfo, TunnelInfo, TxReport};
+use crate::abi::{PortInfo, ShortcutCounters, ShortcutKey, ShortcutMasks, TunnelInfo, TxReport};
 
 /// First type number that OVS will never use: Portway's own types (`null`, `pcap`, ...) start here.
 pub const TYPE_PRIVATE: u32 = 1000;
@@ -66,6 +66,8 @@ pub trait PortType: Sized + Send + Sync + 'static {
     /// Whether ports of this type are tunnels: they take metadata with each packet ([`crate::host::egress_tunnel`]), and give
     /// some with each that they receive ([`crate::host::set_tunnel`]).
     const TUNNEL: bool = false;
+    /// Whether the type can carry frames between its ports by itself: false leaves the `shortcut_*` methods out of the table.
+    const SHORTCUTS: bool = false;
 
     /// Makes a port. Errors reach the client unchanged; on failure nothing may be left behind. May block.
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno>;
@@ -112,6 +114,32 @@ pub trait PortType: Sized + Send + Sync + 'static {
     fn rx_missed(&self) -> u64 {
         0
     }
+
+    /// Says which header bits decide from now on; `None`: no shortcuts at all. Those that there are end.
+    fn shortcut_masks(&self, _masks: Option<&ShortcutMasks>) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Lets the frames of `key` go to `output` by themselves; returns the shortcut's number. See [`crate::abi::ShortcutOps`].
+    fn shortcut_add(&self, _output: &Self, _key: &ShortcutKey) -> Result<u64, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Ends a shortcut at once.
+    fn shortcut_end(&self, _id: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// What a shortcut has carried, also after its end.
+    fn shortcut_read(&self, _id: u64) -> Result<ShortcutCounters, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Forgets an ended shortcut.
+    fn shortcut_free(&self, _id: u64) {}
+
+    /// Waits until frames that came before the call are counted.
+    fn shortcut_settle(&self) {}
 }
 
 impl CreateParams<'_> {

@@ -48,6 +48,10 @@ impl Taps {
         }
     }
 
+    pub(crate) fn are_there(&self) -> bool {
+        self.taps.load().is_some()
+    }
+
     /// Adds a tap.
     pub(crate) fn add(&self, tap: &Arc<dyn Tap>) {
         self.change(|taps| taps.push(Arc::clone(tap)));

@@ -5,7 +5,7 @@
 //! therefore must not be dropped by a worker (destroying may block).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool, TunnelKey};
@@ -51,6 +51,15 @@ pub struct VportConfig {
 /// The port ids that a port's upcalls go to.
 pub type UpcallPids = Arc<Vec<u32>>;
 
+/// Whoever lets packets of a port go past [`Vport::rx`] and [`Vport::tx`].
+pub trait Bypass: Send + Sync {
+    /// Somebody wants to know the counters: what went past is to be counted first ([`Vport::count_shared`]).
+    fn count(&self, port: &Vport);
+
+    /// Somebody wants to see all packets of the port: nothing may go past any more.
+    fn stop(&self, port: &Vport);
+}
+
 /// One port.
 pub struct Vport {
     handle: PortHandle,
@@ -75,6 +84,7 @@ pub struct Vport {
     name: RwLock<PortName>,
     over_mtu_lines: RateLimit,
     taps: Taps,
+    bypass: OnceLock<Box<dyn Bypass>>,
 }
 
 impl Vport {
@@ -100,6 +110,7 @@ impl Vport {
             name: RwLock::new(name),
             over_mtu_lines: RateLimit::new(5, 1),
             taps: Taps::default(),
+            bypass: OnceLock::new(),
         };
         vport.store_info(&info);
         Arc::new(vport)
@@ -456,6 +467,31 @@ impl Vport {
     /// Shows a tap what the port receives and sends from now on.
     pub fn tap(&self, tap: &Arc<dyn Tap>) {
         self.taps.add(tap);
+        if let Some(bypass) = self.bypass.get() {
+            bypass.stop(self);
+        }
+    }
+
+    /// Whether somebody wants to see all packets.
+    pub fn is_tapped(&self) -> bool {
+        self.taps.are_there()
+    }
+
+    /// Whether packets could go from this port to another one of its type past the switch.
+    #[inline]
+    pub fn has_shortcuts(&self) -> bool {
+        self.handle.has_shortcuts()
+    }
+
+    /// Names whoever lets packets go past. Once for a port; later calls change nothing.
+    pub fn set_bypass(&self, bypass: Box<dyn Bypass>) {
+        // A second one is the same as the first: there is one for each switch.
+        let _ = self.bypass.set(bypass);
+    }
+
+    /// Whether [`Vport::set_bypass`] was called.
+    pub fn has_bypass(&self) -> bool {
+        self.bypass.get().is_some()
     }
 
     /// Ends that.
@@ -465,6 +501,9 @@ impl Vport {
 
     /// The counters' sums.
     pub fn stats(&self) -> PortStats {
+        if let Some(bypass) = self.bypass.get() {
+            bypass.count(self);
+        }
         let mut stats = PortStats::from(self.counters.sum());
         stats.rx_dropped += self.rx_missed();
         stats

@@ -12,7 +12,7 @@ use std::process::Command;
 use portway_buf::{PoolHandle, RawPacket};
 use portway_vport::abi::{
     ABI_VERSION, E_PANIC, HostApi, MAGIC, NAME_SIZE, OptionSpec, PortInfo, PortModule, PortParams,
-    TUNNEL_OPTIONS_MAX, TunnelInfo, TxReport,
+    ShortcutCounters, ShortcutKey, ShortcutMasks, ShortcutOps, TUNNEL_OPTIONS_MAX, TunnelInfo, TxReport,
 };
 
 const BUF_LIB: &str = include_str!("../../buf/src/lib.rs");
@@ -25,7 +25,22 @@ const SOURCES: &[(&str, &[&str])] = &[
     (BUF_LIB, &[]),
     (PACKET, &["RawPacket"]),
     (POOL, &["PoolHandle"]),
-    (ABI, &["TunnelInfo", "PortInfo", "PortParams", "TxReport", "OptionSpec", "HostApi", "PortModule"]),
+    (
+        ABI,
+        &[
+            "TunnelInfo",
+            "PortInfo",
+            "PortParams",
+            "TxReport",
+            "OptionSpec",
+            "HostApi",
+            "ShortcutMasks",
+            "ShortcutKey",
+            "ShortcutCounters",
+            "ShortcutOps",
+            "PortModule",
+        ],
+    ),
 ];
 
 fn include_dir() -> PathBuf {
@@ -91,6 +106,10 @@ fn in_rust() -> BTreeMap<String, i64> {
     );
     layout!(rust, ABI, OptionSpec { attr, kind, name, help });
     layout!(rust, ABI, HostApi { size, abi_version, log, set_tunnel, get_tunnel });
+    layout!(rust, ABI, ShortcutMasks { depth, pad, masks });
+    layout!(rust, ABI, ShortcutKey { layout, pad, window });
+    layout!(rust, ABI, ShortcutCounters { packets, bytes, used_ns, tcp_flags });
+    layout!(rust, ABI, ShortcutOps { set_masks, add, end, read, free, settle });
     layout!(
         rust,
         ABI,
@@ -113,11 +132,12 @@ fn in_rust() -> BTreeMap<String, i64> {
             rx_fd,
             tx,
             egress_tunnel,
-            rx_missed
+            rx_missed,
+            shortcuts
         }
     );
     use portway_buf::flags;
-    use portway_vport::abi::{info_flags, log_level, option_kind, refused, tunnel_flags};
+    use portway_vport::abi::{info_flags, log_level, option_kind, refused, shortcut_layout, tunnel_flags};
     for (name, value) in [
         ("ABI_VERSION", i64::from(ABI_VERSION)),
         ("MAGIC", i64::from(MAGIC)),
@@ -130,6 +150,12 @@ fn in_rust() -> BTreeMap<String, i64> {
         ("INFO_OFFLOAD", i64::from(info_flags::OFFLOAD)),
         ("INFO_BUSY_POLL", i64::from(info_flags::BUSY_POLL)),
         ("INFO_NO_MTU", i64::from(info_flags::NO_MTU)),
+        ("SHORTCUT_LINK", i64::from(shortcut_layout::LINK)),
+        ("SHORTCUT_IPV4", i64::from(shortcut_layout::IPV4)),
+        ("SHORTCUT_UDP4", i64::from(shortcut_layout::UDP4)),
+        ("SHORTCUT_TCP4", i64::from(shortcut_layout::TCP4)),
+        ("SHORTCUT_UDP6", i64::from(shortcut_layout::UDP6)),
+        ("SHORTCUT_TCP6", i64::from(shortcut_layout::TCP6)),
         ("OPTION_STRING", i64::from(option_kind::STRING)),
         ("OPTION_U16", i64::from(option_kind::U16)),
         ("OPTION_U32", i64::from(option_kind::U32)),

@@ -26,6 +26,8 @@ pub(crate) struct Attached {
     _claim: Claim,
     pub(crate) ifindex: u32,
     pub(crate) layer3: bool,
+    /// The network namespace's number; `None`: the kernel does not tell.
+    pub(crate) namespace: Option<u64>,
 }
 
 /// Makes the device called `name` a port, in the namespace (`None`: the process's).
@@ -44,9 +46,10 @@ fn attach_here(name: &str) -> Result<Attached, Errno> {
     let socket = PacketSocket::open()?;
     // From here on the host gets none of its frames, and only then the port does: none is seen twice.
     let claim = Claim::new(link.index)?;
+    let namespace = socket.namespace();
     socket.disable_lro(link.index);
     socket.bind(link.index)?;
-    Ok(Attached { socket, _claim: claim, ifindex: link.index, layer3: link.layer == layer::NONE })
+    Ok(Attached { socket, _claim: claim, ifindex: link.index, layer3: link.layer == layer::NONE, namespace })
 }
 
 /// The refusals of the kernel module, in its order.

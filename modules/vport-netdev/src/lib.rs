@@ -9,14 +9,20 @@
 //!   rx: recvmmsg into packet buffers        tx: sendmmsg from packet buffers
 //! ```
 //!
+//! Frames of hot flows can go from one port to another in the kernel, without passing through this process: `shortcut.rs`.
+//!
 //! A virtio-net header stands in front of each frame in both directions, so partial checksums and 64 KiB segments cross
 //! untouched. Both ways in belong to this process: when it goes, also by kill -9, the device is the host's again.
 
+mod asm;
 mod attach;
+mod bpf;
 mod claim;
+mod filter;
 mod overflow;
 mod port;
 mod rx;
+mod shortcut;
 mod socket;
 mod tx;
 

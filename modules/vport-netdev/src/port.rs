@@ -8,15 +8,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portway_buf::{Batch, PoolRef};
 use portway_netwatch::Netns;
-use portway_vport::abi::{PortInfo, TxReport, info_flags};
+use portway_vport::abi::{PortInfo, ShortcutCounters, ShortcutKey, ShortcutMasks, TxReport, info_flags};
 use portway_vport::ops::{CreateParams, Errno, PortType};
 
 use crate::attach::{Attached, attach};
+use crate::claim;
 use crate::rx::RxQueue;
+use crate::shortcut::{self, Output, Shortcuts};
 use crate::tx::TxQueue;
 
 /// OVS_VPORT_TYPE_NETDEV.
 const TYPE_NETDEV: u32 = 1;
+
+/// Bytes in front of the layer-3 packet, which the MTU does not count.
+const ETHERNET_HEADER: u32 = 14;
 
 /// A device of the host as a port.
 ///
@@ -28,6 +33,7 @@ pub struct NetdevPort {
     tx: Vec<Mutex<TxQueue>>,
     /// What the device was when it was last seen.
     last: Mutex<PortInfo>,
+    shortcuts: Mutex<Shortcuts>,
 }
 
 impl fmt::Debug for NetdevPort {
@@ -44,6 +50,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl PortType for NetdevPort {
     const TYPE: u32 = TYPE_NETDEV;
     const NAME: &'static CStr = c"netdev";
+    const SHORTCUTS: bool = true;
 
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         let namespace = params.netns.map(Netns::from_borrowed).transpose();
@@ -59,6 +66,7 @@ impl PortType for NetdevPort {
             rx: Mutex::new(RxQueue::new(device.layer3)),
             tx: (0..params.tx_queues.max(1)).map(|_| Mutex::new(TxQueue::new(priority))).collect(),
             last: Mutex::new(info),
+            shortcuts: Mutex::default(),
             device,
         };
         // A device that went away while it was being bound is no port.
@@ -95,5 +103,43 @@ impl PortType for NetdevPort {
         let layer3 = self.device.layer3.then_some(self.device.ifindex);
         let queue = &self.tx[queue % self.tx.len()];
         lock(queue).send(&self.device.socket, layer3, pool, batch, report);
+    }
+    fn shortcut_masks(&self, masks: Option<&ShortcutMasks>) -> Result<(), Errno> {
+        if masks.is_some() && (self.device.layer3 || !claim::redirects()) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let progress = lock(&self.shortcuts).set_masks(masks, &self.device.socket);
+        lock(&self.rx).report_to(progress.as_ref().ok().cloned().flatten());
+        progress.map(drop)
+    }
+
+    fn shortcut_add(&self, output: &Self, key: &ShortcutKey) -> Result<u64, Errno> {
+        let (here, there) = (&self.device, &output.device);
+        let same_namespace = here.namespace.is_some() && here.namespace == there.namespace;
+        if !same_namespace || here.ifindex == there.ifindex || there.layer3 {
+            return Err(Errno(libc::EXDEV));
+        }
+        let device = there.socket.device(there.ifindex).ok_or(Errno(libc::ENODEV))?;
+        if !device.is_up {
+            return Err(Errno::ENETDOWN);
+        }
+        let output = Output { ifindex: there.ifindex, limit: device.mtu + ETHERNET_HEADER };
+        lock(&self.shortcuts).add(output, key, shortcut::now_ns())
+    }
+
+    fn shortcut_end(&self, id: u64) -> Result<(), Errno> {
+        lock(&self.shortcuts).end(id)
+    }
+
+    fn shortcut_read(&self, id: u64) -> Result<ShortcutCounters, Errno> {
+        lock(&self.shortcuts).read(id)
+    }
+
+    fn shortcut_free(&self, id: u64) {
+        lock(&self.shortcuts).free(id);
+    }
+
+    fn shortcut_settle(&self) {
+        shortcut::settle();
     }
 }

@@ -3,12 +3,14 @@
 
 use std::mem;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use portway_buf::receive::{Choice, REST_MAX};
 use portway_buf::{BATCH_MAX, Batch, Packet, PacketKind, PoolRef, virtio};
 use portway_vport::ops::Errno;
 
 use crate::overflow::Overflow;
+use crate::shortcut::Progress;
 use crate::socket::{PacketSocket, last_errno};
 
 /// The mark and struct tpacket_auxdata, each behind its cmsghdr and padded to a cmsghdr's alignment.
@@ -32,6 +34,8 @@ pub(crate) struct RxQueue {
     /// Frames longer than the switch carries that are still to be reported, one per call.
     too_long: u32,
     layer3: bool,
+    /// Whom to tell when all that came has been forwarded.
+    progress: Option<Arc<Progress>>,
 }
 
 // SAFETY: the raw pointers in `arrays` are written before each use and mean nothing between calls.
@@ -41,11 +45,38 @@ impl RxQueue {
     pub(crate) fn new(layer3: bool) -> Self {
         // SAFETY: all of it is plain data for which zeros are valid.
         let arrays = unsafe { Box::new(mem::zeroed()) };
-        Self { arrays, overflow: Overflow::new(), choice: Choice::default(), too_long: 0, layer3 }
+        Self {
+            arrays,
+            overflow: Overflow::new(),
+            choice: Choice::default(),
+            too_long: 0,
+            layer3,
+            progress: None,
+        }
+    }
+
+    /// From now on tells `progress` whenever all that came has been forwarded.
+    pub(crate) fn report_to(&mut self, progress: Option<Arc<Progress>>) {
+        self.progress = progress;
     }
 
     /// Appends what the socket has, as far as `batch` has room.
     pub(crate) fn receive(
+        &mut self,
+        socket: &PacketSocket,
+        pool: &mut PoolRef<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Errno> {
+        let passed = self.progress.as_ref().map(|progress| progress.passed());
+        let result = self.receive_all(socket, pool, batch);
+        // What earlier calls returned has been forwarded by now: one thread calls this, and carries each batch to its end.
+        if let (Some(passed), Some(progress), true) = (passed, &self.progress, batch.is_empty()) {
+            progress.set_done(passed);
+        }
+        result
+    }
+
+    fn receive_all(
         &mut self,
         socket: &PacketSocket,
         pool: &mut PoolRef<'_>,

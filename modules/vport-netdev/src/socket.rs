@@ -24,6 +24,9 @@ const SO_RCVMARK: c_int = 75;
 /// SO_RCVPRIORITY, asm-generic/socket.h. Kernels that know it (6.14) also take SO_PRIORITY with a frame that is sent.
 const SO_RCVPRIORITY: c_int = 82;
 
+/// SO_NETNS_COOKIE, asm-generic/socket.h.
+const SO_NETNS_COOKIE: c_int = 71;
+
 /// The errno of the last failed call.
 pub(crate) fn last_errno() -> Errno {
     Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
@@ -121,6 +124,27 @@ impl PacketSocket {
         // The kernel's counts start anew with each answer.
         let new = if result < 0 { 0 } else { u64::from(statistics.drops) };
         self.missed.fetch_add(new, Ordering::Relaxed) + new
+    }
+
+    /// A number for the socket's network namespace that no other has; `None`: the kernel does not tell.
+    pub(crate) fn namespace(&self) -> Option<u64> {
+        let (mut cookie, mut length): (u64, _) = (0, size_of::<u64>() as u32);
+        // SAFETY: both point to live variables of the sizes given.
+        let result = unsafe {
+            let cookie = (&raw mut cookie).cast::<c_void>();
+            libc::getsockopt(self.fd.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, cookie, &raw mut length)
+        };
+        (result >= 0).then_some(cookie)
+    }
+
+    /// Puts a BPF program on the socket: it says how much of each frame the socket gets.
+    pub(crate) fn set_filter(&self, program: &OwnedFd) -> Result<(), Errno> {
+        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_BPF, program.as_raw_fd())
+    }
+
+    /// The socket gets every frame again.
+    pub(crate) fn clear_filter(&self) -> Result<(), Errno> {
+        self.set(libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0)
     }
 
     fn set<T: Copy>(&self, level: c_int, option: c_int, value: T) -> Result<(), Errno> {

@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) workers: Option<usize>,
     /// Microseconds for which an idle worker looks for more before it sleeps.
     pub(crate) spin_us: Option<u64>,
+    /// Whether packets of busy flows may go from port to port without passing through the daemon; absent: they may.
+    pub(crate) shortcuts: Option<bool>,
     /// What is logged, as `--log` takes it.
     pub(crate) log: Option<String>,
     pub(crate) bridges: Vec<BridgeConfig>,

@@ -67,6 +67,7 @@ impl Reader<'_> {
             .number("workers", 1..WORKERS_MAX + 1, &mut self.problems)
             .map(|(workers, _)| workers as usize);
         config.spin_us = section.number("spin_us", 0..SPIN_US_MAX + 1, &mut self.problems).map(|(us, _)| us);
+        config.shortcuts = section.flag("shortcuts", &mut self.problems);
         if let Some((log, at)) = section.string("log", &mut self.problems) {
             // A filter may also name targets: `info,portwayd=debug`.
             let levels = log.split(',').map(|part| part.rsplit('=').next().unwrap_or(part).trim());

@@ -61,6 +61,16 @@ impl<'t, 'a> Section<'t, 'a> {
         Some((text.to_string(), value.span().start))
     }
 
+    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<bool> {
+        let value = self.take(key)?;
+        let DeValue::Boolean(flag) = value.get_ref() else {
+            let example = format!("{key} = true");
+            problems.push(wrong_type(key, value.get_ref(), value.span(), "true or false", &example));
+            return None;
+        };
+        Some(*flag)
+    }
+
     /// A whole number within a range.
     pub(super) fn number(
         &mut self,

@@ -221,7 +221,7 @@ fn the_man_page_names_every_key() {
         all.push_str(", ");
     }
     let keys: Vec<_> = all.split(", ").filter(|key| !key.is_empty()).collect();
-    assert_eq!(keys.len(), 15, "{keys:?}");
+    assert_eq!(keys.len(), 16, "{keys:?}");
     for key in keys {
         let named = page.contains(&format!(".BR {key} \" = "));
         assert!(named || key == "port", "portway.toml.5 says nothing of {key}");

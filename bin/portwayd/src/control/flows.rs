@@ -50,6 +50,7 @@ impl Control {
                 bytes: stats.bytes,
                 used_ms: (stats.used_ns != 0).then(|| now.saturating_sub(stats.used_ns) / 1_000_000),
                 tcp_flags: stats.tcp_flags,
+                has_shortcut: flow.has_shortcut(),
                 by_hand: is_bridge && !own.contains(&Arc::as_ptr(flow)),
             }
         };

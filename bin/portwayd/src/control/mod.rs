@@ -137,6 +137,7 @@ impl Control {
     /// that switches something is better than none.
     pub(crate) fn start(&self, config: &Config) {
         self.knobs.tuning.set_spin_us(config.spin_us.unwrap_or(0));
+        self.switch.want_shortcuts(config.shortcuts.unwrap_or(true));
         self.watch(&self.netns);
         let mut tables = self.lock();
         let state = self.state_file.load().unwrap_or_else(|error| {

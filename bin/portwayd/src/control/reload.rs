@@ -27,6 +27,7 @@ impl Control {
         let filter = self.knobs.log.filter_for(&config).map_err(|error| unchanged(&error))?;
         self.knobs.log.replace(filter);
         self.knobs.tuning.set_spin_us(config.spin_us.unwrap_or(0));
+        self.switch.want_shortcuts(config.shortcuts.unwrap_or(true));
         let mut warnings = self.apply(&mut self.lock(), &config);
         let workers = self.facts.workers;
         if let Some(wanted) = config.workers.filter(|wanted| *wanted != workers && !self.facts.workers_asked)

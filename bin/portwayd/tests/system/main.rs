@@ -4,4 +4,5 @@
 mod control;
 mod lab;
 mod lifecycle;
+mod shortcuts;
 mod traffic;

@@ -119,6 +119,11 @@ pub const fn module_table<T: PortType>() -> PortModule {
         tx: tx::<T>,
         egress_tunnel: if T::TUNNEL { Some(egress_tunnel::<T>) } else { None },
         rx_missed: if T::RECEIVES { Some(rx_missed::<T>) } else { None },
+        shortcuts: if T::SHORTCUTS {
+            &raw const *super::export_shortcut::Table::<T>::OPS
+        } else {
+            std::ptr::null()
+        },
     }
 }
 
@@ -143,7 +148,7 @@ impl<T: PortType> Options<T> {
 
 /// Runs a callback's body; `None`: it panicked, and the log says where and why.
 #[inline]
-fn contain<T: PortType, R>(callback: &str, body: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn contain<T: PortType, R>(callback: &str, body: impl FnOnce() -> R) -> Option<R> {
     // What the closures capture is either not used after a panic or, for batches, valid at every point.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => Some(result),
@@ -169,7 +174,7 @@ fn report_panic(name: &CStr, callback: &str, payload: &(dyn std::any::Any + Send
     host::log(log_level::ERROR, &line);
 }
 
-fn code(result: Option<Result<(), Errno>>) -> i32 {
+pub(super) fn code(result: Option<Result<(), Errno>>) -> i32 {
     match result {
         Some(Ok(())) => 0,
         Some(Err(errno)) => negative(errno),
@@ -235,7 +240,7 @@ unsafe fn bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
 /// # Safety
 /// `port` must come from `create::<T>` and not have been destroyed during `'a`.
 #[inline]
-unsafe fn port_of<'a, T: PortType>(port: *mut c_void) -> &'a T {
+pub(super) unsafe fn port_of<'a, T: PortType>(port: *mut c_void) -> &'a T {
     // SAFETY: the caller's promise; all methods take `&self` and `T` is `Sync`, so concurrent callbacks are fine.
     unsafe { &*port.cast::<T>() }
 }

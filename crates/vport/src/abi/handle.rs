@@ -118,6 +118,11 @@ impl PortHandle {
         &self.kind
     }
 
+    /// The module's own pointer.
+    pub(super) fn raw(&self) -> *mut c_void {
+        self.port.as_ptr()
+    }
+
     /// Faults of the module on this port since it was made.
     pub fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
@@ -299,7 +304,7 @@ impl PortHandle {
         u64::try_from(missed).map_err(|_| self.errno_of("rx_missed", missed))
     }
 
-    fn errno_of(&self, callback: &str, code: i64) -> Errno {
+    pub(super) fn errno_of(&self, callback: &str, code: i64) -> Errno {
         if !is_errno(code) {
             self.faults.fetch_add(1, Ordering::Relaxed);
         }

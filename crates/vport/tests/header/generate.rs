@@ -54,13 +54,14 @@ const LINE: usize = 100;
 const RENAMED: [(&str, &str); 2] = [("RawPacket", "portway_packet"), ("PoolHandle", "portway_pool")];
 
 /// Modules of constants: their name becomes part of the constants'.
-const PREFIXES: [(&str, &str); 6] = [
+const PREFIXES: [(&str, &str); 7] = [
     ("info_flags", "INFO_"),
     ("option_kind", "OPTION_"),
     ("log_level", "LOG_"),
     ("flags", "PACKET_"),
     ("tunnel_flags", "TUNNEL_"),
     ("refused", "REFUSED_"),
+    ("shortcut_layout", "SHORTCUT_"),
 ];
 
 /// The header's text. `wanted` names the structs to take from each source, in the order in which C needs them.
@@ -256,9 +257,10 @@ fn declaration(ty: &Type, name: &str) -> String {
                     _ => panic!("an option of nothing"),
                 },
                 "Box" => format!("void *{name}"),
-                "u8" | "u16" | "u32" | "u64" | "i32" => {
+                "u8" | "u16" | "u32" | "u64" | "i32" | "i64" => {
                     let ty = last.ident.to_string();
-                    let ty = ty.strip_prefix('u').map_or("int32_t".into(), |bits| format!("uint{bits}_t"));
+                    let (sign, bits) = ty.split_at(1);
+                    let ty = format!("{}int{bits}_t", sign.trim_matches('i'));
                     ty + &spaced
                 }
                 "usize" => format!("size_t{spaced}"),

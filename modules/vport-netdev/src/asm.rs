@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A small assembler for BPF programs (RFC 9669): instructions one by one, jumps to labels.
+
+/// A register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reg {
+    /// Result of a call; what the program returns.
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    /// The first of those that calls leave alone.
+    R6 = 6,
+    R7,
+    R8,
+    R9,
+    /// The frame pointer: the stack grows down from here. Read only.
+    Fp,
+}
+
+/// One instruction (struct bpf_insn).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    code: u8,
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+/// How many bytes a load or a store moves.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Size {
+    Word = 0x00,
+    Half = 0x08,
+    Byte = 0x10,
+    Double = 0x18,
+}
+
+/// Arithmetic on 64 bits.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Op {
+    Add = 0x00,
+    Or = 0x40,
+    And = 0x50,
+    ShiftLeft = 0x60,
+    ShiftRight = 0x70,
+    Move = 0xb0,
+}
+
+/// When a jump is taken; numbers are unsigned.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum When {
+    Equal = 0x10,
+    Above = 0x20,
+    NotEqual = 0x50,
+    Below = 0xa0,
+    AtMost = 0xb0,
+}
+
+/// Helper functions, linux/bpf.h.
+#[derive(Clone, Copy, Debug)]
+#[repr(i32)]
+pub(crate) enum Helper {
+    MapLookup = 1,
+    KtimeGetNs = 5,
+    Redirect = 23,
+    #[cfg(test)]
+    SkbVlanPush = 18,
+    SkbLoadBytes = 26,
+}
+
+/// A place in the program that jumps lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label(usize);
+
+const CLASS_LD: u8 = 0x00;
+const CLASS_LDX: u8 = 0x01;
+const CLASS_ST: u8 = 0x02;
+const CLASS_STX: u8 = 0x03;
+const CLASS_ALU32: u8 = 0x04;
+const CLASS_JMP: u8 = 0x05;
+const CLASS_ALU64: u8 = 0x07;
+const FROM_REGISTER: u8 = 0x08;
+const MODE_MEM: u8 = 0x60;
+const MODE_ATOMIC: u8 = 0xc0;
+const TO_BIG_ENDIAN: u8 = 0xd0 | FROM_REGISTER;
+/// In the source register of a 64-bit load: the immediate is a map's file descriptor.
+const PSEUDO_MAP_FD: u8 = 1;
+
+/// A program in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Assembler {
+    code: Vec<Instruction>,
+    labels: Vec<Option<usize>>,
+    /// Jumps with the labels that they lead to.
+    jumps: Vec<(usize, Label)>,
+}
+
+fn registers(dst: u8, src: u8) -> u8 {
+    if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src }
+}
+
+impl Assembler {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    fn emit(&mut self, code: u8, dst: u8, src: u8, offset: i16, immediate: i32) {
+        self.code.push(Instruction { code, registers: registers(dst, src), offset, immediate });
+    }
+
+    /// A label that is not placed yet.
+    pub(crate) fn label(&mut self) -> Label {
+        self.labels.push(None);
+        Label(self.labels.len() - 1)
+    }
+
+    /// The label is here.
+    pub(crate) fn place(&mut self, label: Label) {
+        self.labels[label.0] = Some(self.code.len());
+    }
+
+    /// `dst = dst op value`.
+    pub(crate) fn op(&mut self, op: Op, dst: Reg, value: i32) {
+        self.emit(CLASS_ALU64 | op as u8, dst as u8, 0, 0, value);
+    }
+
+    /// `dst = dst op src`.
+    pub(crate) fn op_reg(&mut self, op: Op, dst: Reg, src: Reg) {
+        self.emit(CLASS_ALU64 | op as u8 | FROM_REGISTER, dst as u8, src as u8, 0, 0);
+    }
+
+    /// Sixteen bits between the machine's order and the network's; the rest of the register becomes zero.
+    pub(crate) fn swap16(&mut self, dst: Reg) {
+        self.emit(CLASS_ALU32 | TO_BIG_ENDIAN, dst as u8, 0, 0, 16);
+    }
+
+    /// `dst = *(base + offset)`.
+    pub(crate) fn load(&mut self, size: Size, dst: Reg, base: Reg, offset: i16) {
+        self.emit(CLASS_LDX | MODE_MEM | size as u8, dst as u8, base as u8, offset, 0);
+    }
+
+    /// `*(base + offset) = src`.
+    pub(crate) fn store(&mut self, size: Size, base: Reg, offset: i16, src: Reg) {
+        self.emit(CLASS_STX | MODE_MEM | size as u8, base as u8, src as u8, offset, 0);
+    }
+
+    /// `*(base + offset) = value`.
+    pub(crate) fn store_value(&mut self, size: Size, base: Reg, offset: i16, value: i32) {
+        self.emit(CLASS_ST | MODE_MEM | size as u8, base as u8, 0, offset, value);
+    }
+
+    /// `*(base + offset) += src`, 64 bits, atomically.
+    pub(crate) fn atomic_add(&mut self, base: Reg, offset: i16, src: Reg) {
+        let code = CLASS_STX | MODE_ATOMIC | Size::Double as u8;
+        self.emit(code, base as u8, src as u8, offset, 0);
+    }
+
+    /// `dst = value`, all 64 bits.
+    pub(crate) fn wide(&mut self, dst: Reg, value: u64) {
+        self.emit(CLASS_LD | Size::Double as u8, dst as u8, 0, 0, value as u32 as i32);
+        self.emit(0, 0, 0, 0, (value >> 32) as u32 as i32);
+    }
+
+    /// `dst = ` the map behind a file descriptor.
+    pub(crate) fn map(&mut self, dst: Reg, fd: i32) {
+        self.emit(CLASS_LD | Size::Double as u8, dst as u8, PSEUDO_MAP_FD, 0, fd);
+        self.emit(0, 0, 0, 0, 0);
+    }
+
+    pub(crate) fn jump(&mut self, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.emit(CLASS_JMP, 0, 0, 0, 0);
+    }
+
+    /// Jumps when `left` compares so with `value`.
+    pub(crate) fn jump_when(&mut self, when: When, left: Reg, value: i32, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.emit(CLASS_JMP | when as u8, left as u8, 0, 0, value);
+    }
+
+    /// Jumps when `left` compares so with `right`.
+    pub(crate) fn jump_when_reg(&mut self, when: When, left: Reg, right: Reg, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.emit(CLASS_JMP | when as u8 | FROM_REGISTER, left as u8, right as u8, 0, 0);
+    }
+
+    pub(crate) fn call(&mut self, helper: Helper) {
+        self.emit(CLASS_JMP | 0x80, 0, 0, 0, helper as i32);
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.emit(CLASS_JMP | 0x90, 0, 0, 0, 0);
+    }
+
+    /// The program. A label that was never placed is a mistake of the program's author, and so is a jump too far: the
+    /// verifier refuses what comes of either.
+    pub(crate) fn finish(mut self) -> Vec<Instruction> {
+        for (at, label) in self.jumps {
+            let target = self.labels[label.0].unwrap_or(at);
+            self.code[at].offset = (target as i64 - at as i64 - 1) as i16;
+        }
+        self.code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jumps_lead_to_their_labels() {
+        let mut asm = Assembler::new();
+        let (back, end) = (asm.label(), asm.label());
+        asm.place(back);
+        asm.op(Op::Move, Reg::R0, 2);
+        asm.jump_when(When::Equal, Reg::R0, 2, end);
+        asm.jump(back);
+        asm.place(end);
+        asm.exit();
+        let code = asm.finish();
+        let offsets: Vec<i16> = code.iter().map(|instruction| instruction.offset).collect();
+        assert_eq!(offsets, [0, 1, -3, 0]);
+        // The numbers of linux/bpf.h: mov64 r0, 2; jeq; ja; exit.
+        let codes: Vec<u8> = code.iter().map(|instruction| instruction.code).collect();
+        assert_eq!(codes, [0xb7, 0x15, 0x05, 0x95]);
+    }
+
+    #[test]
+    fn a_wide_value_takes_two_instructions() {
+        let mut asm = Assembler::new();
+        asm.wide(Reg::R3, 0x1122_3344_5566_7788);
+        let code = asm.finish();
+        assert_eq!((code[0].code, code[0].immediate), (0x18, 0x5566_7788));
+        assert_eq!((code[1].code, code[1].immediate), (0, 0x1122_3344));
+    }
+}
