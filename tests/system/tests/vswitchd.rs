@@ -313,7 +313,7 @@ fn ovs_ctl_starts_and_stops() {
 #[test]
 fn ovs_tcpdump_sees_a_ports_traffic() {
     let lab = Lab::new(2);
-    let ovs = bridge(&lab);
+    let _ovs = bridge(&lab);
     assert!(lab.hosts[0].reaches("10.1.0.2"));
     let mut command = lab.switch.command("ovs-tcpdump");
     command.env("OVS_RUNDIR", lab.path("ovs"));
@@ -329,9 +329,12 @@ fn ovs_tcpdump_sees_a_ports_traffic() {
     for line in ["10.1.0.1 > 10.1.0.2: ICMP echo request", "10.1.0.2 > 10.1.0.1: ICMP echo reply"] {
         assert!(seen.out.contains(line), "{seen:?}");
     }
-    // Its mirror and its port go with it.
-    within("all is as before", || !lab.switch.sh("ip link").contains("mip1"));
-    assert_eq!(ovs.complaints(), Vec::<String>::new());
+    // Its mirror and its port go with it. What ovs-vswitchd says of that is not looked at: the tool deletes the device first, so
+    // that ovs-vswitchd may find its port gone when it is to delete it, on any datapath.
+    within("all is as before", || {
+        !lab.switch.sh("ip link").contains("mip1") && !lab.dpctl("show").contains("mip1")
+    });
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
 }
 
 #[test]
