@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The project's own commands: `cargo xtask setup | demo | test | conformance | bench | tidy | ci`.
+//! The project's own commands: `cargo xtask setup | demo | test | conformance | differential | bench | tidy | ci`.
 //!
 //! Each command does its own set-up, so a fresh clone needs nothing but a Rust toolchain.
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ fn run() -> Result<ExitCode> {
         Command::Test(options) => checks::test::run(&options),
         Command::TestInside(options) => checks::test::inside(&options),
         Command::Conformance(options) => checks::conformance::run(&options),
+        Command::Differential(options) => checks::differential::run(&options),
         Command::ConformanceInside(options) => checks::conformance::inside(&options),
         Command::Ci => checks::ci::run(),
         Command::Install(options) => install::run(&options),
@@ -77,6 +78,8 @@ enum Command {
     TestInside(checks::test::Options),
     /// Replay the kernel module's recorded answers against the daemon
     Conformance(checks::conformance::Options),
+    /// Do scenarios made at random to the real kernel module (in a virtual machine) and to the daemon
+    Differential(checks::differential::Options),
     /// The part of `conformance` that runs in a private world
     #[command(hide = true)]
     ConformanceInside(checks::conformance::Options),

@@ -21,10 +21,15 @@ pub(crate) struct Options {
 /// Builds the daemon and the runner, and replays in a private world.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(&[Purpose::Test])?;
+    replay(options.arguments.clone())
+}
+
+/// Builds what is needed and replays with these arguments.
+pub(super) fn replay(arguments: Vec<String>) -> Result<()> {
     process::run(&mut build())?;
     lay_out()?;
-    let arguments = ["conformance-inside", "--"].map(str::to_owned).into_iter();
-    enter(&arguments.chain(options.arguments.iter().cloned()).collect::<Vec<_>>())
+    let inside = ["conformance-inside", "--"].map(str::to_owned).into_iter();
+    enter(&inside.chain(arguments).collect::<Vec<_>>())
 }
 
 /// The replaying itself, inside the private world.

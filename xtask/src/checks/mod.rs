@@ -3,5 +3,6 @@
 
 pub(crate) mod ci;
 pub(crate) mod conformance;
+pub(crate) mod differential;
 mod summary;
 pub(crate) mod test;
