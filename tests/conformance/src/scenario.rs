@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::compare::difference;
 use crate::daemon::Daemon;
-use crate::excuses::{Excuse, excuse};
+use crate::excuses::{Excuse, excuse, without_tags_at_end};
 use crate::modules::counterpart;
 use crate::player::Player;
 
@@ -136,6 +136,7 @@ impl Judge {
         let named = |device: &String| names(what, device) || names(recorded, device);
         self.missing.iter().chain(self.unmade.keys()).any(named)
             || excuse(&self.name, place, what, recorded).is_some()
+            || without_tags_at_end(recorded).is_some()
     }
 
     fn step(&mut self, place: usize, what: &Value, recorded: &Value, seen: Result<Value>) -> Outcome {
@@ -161,14 +162,19 @@ impl Judge {
         if what["op"] == "modules" {
             recorded = json!({"modules": counterpart(&recorded["modules"])});
         }
-        let difference = match seen.get("error") {
+        let found = match seen.get("error") {
             Some(error) => Some(format!("could not be done: {error}")),
             None => difference(what, &recorded, &seen),
         };
         let excuse = excuse(&self.name, place, what, &recorded);
-        match (difference, excuse) {
+        match (found, excuse) {
             (None, _) => Outcome::Match,
-            (Some(difference), None) => Outcome::Differs(difference),
+            (Some(found), None) => match without_tags_at_end(&recorded) {
+                Some((rest, excuse)) if difference(what, &rest, &seen).is_none() => {
+                    Outcome::Excused(excuse.reason().into())
+                }
+                _ => Outcome::Differs(found),
+            },
             (Some(_), Some(excuse)) => {
                 self.note_unmade(what, &recorded, excuse);
                 Outcome::Excused(excuse.reason().into())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `cargo xtask differential`: scenarios made at random are done to the real kernel module, in a virtual machine, and to the daemon.
-//! Every answer must be the same. For nights and for seeds that nobody has seen yet; what it finds becomes a recording of the project's own.
+//! Every answer must be the same. For nights, and for seeds that nobody has seen yet; what it finds becomes a recording of our own.
 
 use super::conformance;
 use crate::process::{self, find_program};
