@@ -86,12 +86,14 @@ impl Ovs {
         run(Command::new("ovs-appctl").arg("-t").arg(self.folder.join("vs.ctl")).args(arguments.split(' ')))
     }
 
-    /// Lines of the log of level WARN and above, but for those that say that the machine is slow.
+    /// Lines of the log of level WARN and above, but for those that say that the machine is slow, or that a port went while its
+    /// status was being told to the database.
     pub fn complaints(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.folder.join("vs.log")).unwrap_or_default();
         let bad = |line: &&str| ["|WARN|", "|ERR|", "|EMER|"].iter().any(|level| line.contains(level));
         let slow = |line: &&str| line.contains("|timeval|WARN|") || line.contains("|timeval(");
-        log.lines().filter(bad).filter(|line| !slow(line)).map(str::to_owned).collect()
+        let gone = |line: &&str| line.contains("STP status on nonexistent port");
+        log.lines().filter(bad).filter(|line| !slow(line) && !gone(line)).map(str::to_owned).collect()
     }
 }
 

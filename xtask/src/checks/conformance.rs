@@ -43,11 +43,15 @@ pub(crate) fn inside(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the daemon and the runner beside it.
+/// Builds the programs, and the runner beside them. One set for all who need some of it: another would have other features of the
+/// libraries, and build most of the workspace again.
 pub(super) fn build() -> Command {
-    let mut command = cargo(["build", "--package", "portwayd", "--package", "portway-conformance"]);
-    for tunnel in ["vport-vxlan", "vport-geneve", "vport-gre"] {
-        command.args(["--package", tunnel]);
+    let mut command = cargo(["build"]);
+    for package in ["portwayd", "portway", "portway-preload", "portway-conformance"] {
+        command.args(["--package", package]);
+    }
+    for port_type in ["null", "pcap", "vxlan", "geneve", "gre"] {
+        command.args(["--package", &format!("vport-{port_type}")]);
     }
     command
 }

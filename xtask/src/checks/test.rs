@@ -52,8 +52,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut arguments = vec!["test-inside".to_owned()];
     arguments.extend(options.no_nextest.then(|| "--no-nextest".to_owned()));
     arguments.extend(options.no_conformance.then(|| "--no-conformance".to_owned()));
+    process::run(&mut conformance::build())?;
+    // A module that a test loads.
+    process::run(&mut cargo(["build", "--package", "portway-vport", "--example", "faulty_module"]))?;
     if options.replays() {
-        process::run(&mut conformance::build())?;
         conformance::lay_out()?;
     }
     arguments.extend(options.filter.clone());
@@ -129,7 +131,7 @@ fn workspace_tests(options: &Options) -> Command {
     } else {
         cargo(["test", "--workspace", "--all-targets", "--no-fail-fast"])
     };
-    command.args(&options.filter);
+    command.args(&options.filter).env("PORTWAY_PROGRAMS_ARE_BUILT", "1");
     command
 }
 
