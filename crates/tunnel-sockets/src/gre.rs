@@ -224,7 +224,7 @@ fn send(outbox: &mut Outbox, packet: &Packet, report: &mut TxReport) {
     let result = if outer.is_for_raw(false) {
         outbox.send_raw(&outer, None, &header, packet)
     } else {
-        outbox.send(&outer, &[header], std::slice::from_ref(packet))
+        outbox.send(&outer, &header, std::slice::from_ref(packet))
     };
     count(result, packet, report);
 }

@@ -114,17 +114,11 @@ impl Outbox {
         Ok(Self { v4, v6: Vec::new(), raw: own_header()?, id: 0, pieces })
     }
 
-    /// Sends `packets`, each behind its header: several only if all but the last are of the same length, with their headers, and
-    /// the last is not longer.
+    /// Sends `packets`, each behind the header: several only if all but the last are of the same length and the last is not longer.
     ///
     /// # Errors
     /// The kernel's. EMSGSIZE, EINVAL and EIO may mean that these packets cannot be sent as a train.
-    pub(crate) fn send(
-        &mut self,
-        outer: &Outer,
-        headers: &[Header],
-        packets: &[Packet],
-    ) -> Result<(), Errno> {
+    pub(crate) fn send(&mut self, outer: &Outer, header: &Header, packets: &[Packet]) -> Result<(), Errno> {
         let sockets = if outer.family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
         let Some(socket) = sockets.get_mut(outer.slot) else { return Err(Errno::ENETUNREACH) };
         let is_train = packets.len() > 1;
@@ -132,7 +126,7 @@ impl Outbox {
         // too (RFC 7348, section 5).
         socket.prepare(outer.dont_fragment, outer.checksum || is_train)?;
         let mut n = 0;
-        for (header, packet) in headers.iter().zip(packets) {
+        for packet in packets.iter().take(TRAIN_MAX) {
             for bytes in [header.bytes(), packet.frame()] {
                 self.pieces[n] =
                     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -141,7 +135,7 @@ impl Outbox {
         }
         let mut control = outer.control();
         if is_train {
-            let len = headers[0].bytes().len() + packets[0].len();
+            let len = header.bytes().len() + packets[0].len();
             control.push(libc::SOL_UDP, UDP_SEGMENT, &(len as u16).to_ne_bytes());
         }
         call(&socket.socket, &outer.to, &mut self.pieces[..n], &mut control)

@@ -199,11 +199,9 @@ impl<C: Codec> UdpPort<C> {
         }
         let outer = self.outer(&info, first);
         let header = self.codec.encode(&info);
-        let mut headers = [header; TRAIN_MAX];
         let n = 1 + self.followers(&info, &outer, &header, packets);
-        headers[1..n].fill(header);
         let is_train = n >= if outer.checksum { 2 } else { TRAIN_WITHOUT_CHECKSUM };
-        if is_train && outbox.send(&outer, &headers[..n], &packets[..n]).is_ok() {
+        if is_train && outbox.send(&outer, &header, &packets[..n]).is_ok() {
             report.sent += n as u32;
             report.sent_bytes += packets[..n].iter().map(payload_len).sum::<u64>();
             return n;
@@ -213,7 +211,7 @@ impl<C: Codec> UdpPort<C> {
             let result = if outer.is_for_raw(C::SENDS_TTL_ZERO) {
                 outbox.send_raw(&outer, Some(to), &header, packet)
             } else {
-                outbox.send(&outer, &headers[..1], std::slice::from_ref(packet))
+                outbox.send(&outer, &header, std::slice::from_ref(packet))
             };
             count(result, packet, report);
         }
