@@ -65,7 +65,7 @@ impl<'a> Collector<'a> {
         let settle = Duration::from_millis(settle_ms);
         let quiet =
             if settle.is_zero() { Duration::from_millis(1) } else { settle.clamp(SILENCE, SILENCE_MAX) };
-        if self.awaited == 0 && !settle.is_zero() {
+        if self.awaited == 0 && !settle.is_zero() || self.player.is_in_vain() {
             idle::wait(self.player.daemon);
         }
         let mut deadline = Instant::now() + if self.awaited == 0 { quiet } else { self.player.patience };

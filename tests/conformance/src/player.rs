@@ -197,6 +197,11 @@ impl Player {
         self.patience = if expected { LATE } else { VAIN };
     }
 
+    /// Whether what is recorded for this step will hardly come; what does come is then there when the daemon has nothing more to do.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.patience == VAIN
+    }
+
     /// Does a step. `recorded` only says how much there is to wait for.
     pub(crate) fn step(&mut self, step: &Value, recorded: &Value) -> Result<Value> {
         let seen = match step["op"].as_str().unwrap_or_default() {
