@@ -18,7 +18,7 @@ use portway_vport::{Errno, Vport};
 use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath, PORTS_MAX};
 use crate::flow::Flow;
 use crate::heat::Heat;
-use crate::mask_cache::{self, FOLLOWED_MAX};
+use crate::mask_cache::{self, BUSY, FOLLOWED_MAX};
 use crate::services::{Random, Services};
 use crate::upcall::{Reason, Upcall};
 
@@ -134,11 +134,15 @@ impl Io {
     }
 
     /// Prepares to follow the kernel's masks cache for the packets of a small batch, which are then counted in their order, or for
-    /// the first of a large one.
+    /// the first of a larger one.
     #[inline]
     pub(crate) fn follow(&mut self, batch: &mut Batch) {
         self.followed.clear();
-        let followed = if batch.len() <= FOLLOWED_MAX { batch.len() } else { 1 };
+        let followed = match batch.len() {
+            few @ 0..=FOLLOWED_MAX => few,
+            BUSY.. => return,
+            _ => 1,
+        };
         // In reverse: they are taken from the end.
         let hash = |packet: &mut Packet| extract(packet).map_or(0, |key| mask_cache::hash(&key));
         self.followed.extend(batch[..followed].iter_mut().rev().map(hash));

@@ -9,6 +9,8 @@ use portway_flow::FlowKey;
 
 /// The cache is followed for batches of up to so many packets; of a longer one it is followed for the first, which is often like the rest.
 pub(crate) const FOLLOWED_MAX: usize = 4;
+/// A batch of so many packets says that there is much to do: it is not followed at all.
+pub(crate) const BUSY: usize = 16;
 
 /// Where the kernel looks in its cache for one hash: at four places, each by eight more of the hash's bits.
 const PLACES: usize = 4;
