@@ -28,7 +28,7 @@ pub mod virtio;
 pub use block_copy::{BLOCK, Block};
 pub use drop_reason::{DropCounts, DropReason};
 pub use huge_pages::prefer_huge_pages;
-pub use metadata::{Extension, TunnelKey};
+pub use metadata::{Extension, TunnelKey, tunnel_flags};
 pub use packet::{Gso, Offload, Packet, PacketKind, RawPacket, flags, prefetch};
 pub use pool::{Class, Pool, PoolHandle, PoolRef, depot_stats};
 

@@ -3,6 +3,27 @@
 
 use std::sync::Arc;
 
+/// Bits of a tunnel's `flags`, in the order of the kernel's TUNNEL_* flags; others are zero. The same in metadata, in the flow key and in
+/// the ABI of modules.
+pub mod tunnel_flags {
+    /// The outer header has a checksum (OVS_TUNNEL_KEY_ATTR_CSUM).
+    pub const CSUM: u16 = 1 << 0;
+    /// The tunnel id counts (OVS_TUNNEL_KEY_ATTR_ID was given).
+    pub const KEY: u16 = 1 << 2;
+    /// Do not fragment the outer packet (OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT).
+    pub const DONT_FRAGMENT: u16 = 1 << 8;
+    /// Operations and maintenance packet (OVS_TUNNEL_KEY_ATTR_OAM, Geneve).
+    pub const OAM: u16 = 1 << 9;
+    /// There are options that must be understood (Geneve).
+    pub const CRIT_OPT: u16 = 1 << 10;
+    /// `options` are Geneve options.
+    pub const GENEVE_OPT: u16 = 1 << 11;
+    /// `options` is VXLAN's group policy: a u32, host order, laid out as the header's first word.
+    pub const VXLAN_OPT: u16 = 1 << 12;
+    /// `options` is ERSPAN metadata.
+    pub const ERSPAN_OPT: u16 = 1 << 14;
+}
+
 /// The tunnel part of a packet's metadata (`struct ovs_tunnel_info`): what the outer headers said, or shall say.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TunnelKey {
@@ -18,7 +39,7 @@ pub struct TunnelKey {
     pub tos: u8,
     /// Outer time to live.
     pub ttl: u8,
-    /// OVS_TNL flags: bits as in the flow key's tunnel flags.
+    /// [`tunnel_flags`].
     pub flags: u16,
     /// Outer IPv6 flow label.
     pub label: u32,

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+pub use portway_buf::tunnel_flags;
 use zerocopy::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -78,26 +79,6 @@ pub mod mac_proto {
     pub const ETHERNET: u8 = 0;
     /// The frame starts with a layer-3 header.
     pub const NONE: u8 = 1;
-}
-
-/// Bits of [`FlowKey::tun_flags`]: the order is the kernel's TUNNEL_* flags, so that a mask of them means the same.
-pub mod tunnel_flags {
-    /// Outer checksum present (OVS_TUNNEL_KEY_ATTR_CSUM).
-    pub const CSUM: u16 = 1 << 0;
-    /// The tunnel id is valid (OVS_TUNNEL_KEY_ATTR_ID was given).
-    pub const KEY: u16 = 1 << 2;
-    /// Do not fragment (OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT).
-    pub const DONT_FRAGMENT: u16 = 1 << 8;
-    /// OAM frame (OVS_TUNNEL_KEY_ATTR_OAM).
-    pub const OAM: u16 = 1 << 9;
-    /// Critical options present (Geneve).
-    pub const CRIT_OPT: u16 = 1 << 10;
-    /// `tun_opts` holds Geneve options.
-    pub const GENEVE_OPT: u16 = 1 << 11;
-    /// `tun_opts` holds VXLAN extension metadata (GBP).
-    pub const VXLAN_OPT: u16 = 1 << 12;
-    /// `tun_opts` holds ERSPAN metadata.
-    pub const ERSPAN_OPT: u16 = 1 << 14;
 }
 
 /// Every field a flow can match. All zero is the key of "nothing known".

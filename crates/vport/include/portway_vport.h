@@ -43,6 +43,27 @@ extern "C" {
 /* The longest frame that the switch carries, in bytes: a 64 KiB segment with its headers. */
 #define PORTWAY_FRAME_MAX (65535 + 256)
 
+/*
+ * Bits of a tunnel's `flags`, in the order of the kernel's TUNNEL_* flags; others are zero. The same in metadata, in the flow key and in
+ * the ABI of modules.
+ */
+/* The outer header has a checksum (OVS_TUNNEL_KEY_ATTR_CSUM). */
+#define PORTWAY_TUNNEL_CSUM (1 << 0)
+/* The tunnel id counts (OVS_TUNNEL_KEY_ATTR_ID was given). */
+#define PORTWAY_TUNNEL_KEY (1 << 2)
+/* Do not fragment the outer packet (OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT). */
+#define PORTWAY_TUNNEL_DONT_FRAGMENT (1 << 8)
+/* Operations and maintenance packet (OVS_TUNNEL_KEY_ATTR_OAM, Geneve). */
+#define PORTWAY_TUNNEL_OAM (1 << 9)
+/* There are options that must be understood (Geneve). */
+#define PORTWAY_TUNNEL_CRIT_OPT (1 << 10)
+/* `options` are Geneve options. */
+#define PORTWAY_TUNNEL_GENEVE_OPT (1 << 11)
+/* `options` is VXLAN's group policy: a u32, host order, laid out as the header's first word. */
+#define PORTWAY_TUNNEL_VXLAN_OPT (1 << 12)
+/* `options` is ERSPAN metadata. */
+#define PORTWAY_TUNNEL_ERSPAN_OPT (1 << 14)
+
 /* Bits of `RawPacket::flags`. */
 /*
  * The checksum at `csum_start + csum_offset` covers only the pseudo-header: the rest is still to be
@@ -97,24 +118,6 @@ extern "C" {
 #define PORTWAY_INFO_BUSY_POLL (1 << 2)
 /* There is no over-MTU check for this port (null, pcap). */
 #define PORTWAY_INFO_NO_MTU (1 << 3)
-
-/* Bits of `TunnelInfo::flags`; others are zero. */
-/* The outer header has a checksum. */
-#define PORTWAY_TUNNEL_CSUM (1 << 0)
-/* The tunnel id counts. */
-#define PORTWAY_TUNNEL_KEY (1 << 2)
-/* Do not fragment the outer packet. */
-#define PORTWAY_TUNNEL_DONT_FRAGMENT (1 << 8)
-/* Operations and maintenance packet (Geneve). */
-#define PORTWAY_TUNNEL_OAM (1 << 9)
-/* There are options that must be understood (Geneve). */
-#define PORTWAY_TUNNEL_CRIT_OPT (1 << 10)
-/* `options` are Geneve options. */
-#define PORTWAY_TUNNEL_GENEVE_OPT (1 << 11)
-/* `options` is VXLAN's group policy: a u32, host order, laid out as the header's first word. */
-#define PORTWAY_TUNNEL_VXLAN_OPT (1 << 12)
-/* `options` is ERSPAN metadata. */
-#define PORTWAY_TUNNEL_ERSPAN_OPT (1 << 14)
 
 /* Bytes of room for tunnel options; 252 of Geneve are the most that there can be. */
 #define PORTWAY_TUNNEL_OPTIONS_MAX 256

@@ -25,6 +25,7 @@ pub(crate) mod shortcut;
 
 use std::ffi::{c_char, c_void};
 
+pub use portway_buf::tunnel_flags;
 use portway_buf::{PoolHandle, RawPacket};
 
 /// Version of this ABI. A module built for another one is refused by name.
@@ -64,26 +65,6 @@ pub mod info_flags {
     pub const BUSY_POLL: u32 = 1 << 2;
     /// There is no over-MTU check for this port (null, pcap).
     pub const NO_MTU: u32 = 1 << 3;
-}
-
-/// Bits of [`TunnelInfo::flags`]; others are zero.
-pub mod tunnel_flags {
-    /// The outer header has a checksum.
-    pub const CSUM: u16 = 1 << 0;
-    /// The tunnel id counts.
-    pub const KEY: u16 = 1 << 2;
-    /// Do not fragment the outer packet.
-    pub const DONT_FRAGMENT: u16 = 1 << 8;
-    /// Operations and maintenance packet (Geneve).
-    pub const OAM: u16 = 1 << 9;
-    /// There are options that must be understood (Geneve).
-    pub const CRIT_OPT: u16 = 1 << 10;
-    /// `options` are Geneve options.
-    pub const GENEVE_OPT: u16 = 1 << 11;
-    /// `options` is VXLAN's group policy: a u32, host order, laid out as the header's first word.
-    pub const VXLAN_OPT: u16 = 1 << 12;
-    /// `options` is ERSPAN metadata.
-    pub const ERSPAN_OPT: u16 = 1 << 14;
 }
 
 /// Bytes of room for tunnel options; 252 of Geneve are the most that there can be.

@@ -16,6 +16,7 @@ use portway_vport::abi::{
 };
 
 const BUF_LIB: &str = include_str!("../../buf/src/lib.rs");
+const METADATA: &str = include_str!("../../buf/src/metadata.rs");
 const PACKET: &str = include_str!("../../buf/src/packet.rs");
 const POOL: &str = include_str!("../../buf/src/pool.rs");
 const ABI: &str = include_str!("../src/abi.rs");
@@ -23,6 +24,7 @@ const ABI: &str = include_str!("../src/abi.rs");
 /// Sources with the structs taken from each, so that each struct is declared before it is used.
 const SOURCES: &[(&str, &[&str])] = &[
     (BUF_LIB, &[]),
+    (METADATA, &[]),
     (PACKET, &["RawPacket"]),
     (POOL, &["PoolHandle"]),
     (
