@@ -17,6 +17,7 @@ use crossbeam_queue::ArrayQueue;
 use portway_flow::{Cached, Depth, Lens, Shape, WindowKey};
 use portway_vport::abi::{ShortcutCounters, ShortcutKey, ShortcutMasks, shortcut_layout};
 use portway_vport::{Bypass, PortCounter, Vport};
+use zerocopy::transmute;
 
 use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_MASK_HIT, Datapath};
 use crate::flow::Flow;
@@ -186,16 +187,12 @@ impl Shortcuts {
     /// A worker proposes that a busy flow's packets go past it. Lost if there are too many such.
     #[cold]
     pub(crate) fn propose(&self, site: &Site<'_>, in_port: u32, flow: &Arc<Flow>, key: &WindowKey) {
-        let mut window = [0; 80];
-        for (bytes, word) in window.as_chunks_mut::<8>().0.iter_mut().zip(key.window) {
-            *bytes = word.to_ne_bytes();
-        }
         let proposal = Proposal {
             datapath: Arc::downgrade(site.datapath),
             flow: Arc::clone(flow),
             in_port,
             generation: site.lens.generation(),
-            key: ShortcutKey { layout: key.shape(), pad: 0, window },
+            key: ShortcutKey { layout: key.shape(), pad: 0, window: transmute!(key.window) },
         };
         if self.proposals.push(proposal).is_ok() {
             (self.wake)();
@@ -372,13 +369,7 @@ fn masks_of(lens: &Lens) -> ShortcutMasks {
         Depth::Network => 1,
         Depth::Transport => 2,
     };
-    let mut masks = ShortcutMasks { depth, pad: 0, masks: [[0; 80]; 12] };
-    for (mask, shape) in masks.masks.iter_mut().zip(Shape::ALL) {
-        for (bytes, word) in mask.as_chunks_mut::<8>().0.iter_mut().zip(lens.mask(shape)) {
-            *bytes = word.to_ne_bytes();
-        }
-    }
-    masks
+    ShortcutMasks { depth, pad: 0, masks: Shape::ALL.map(|shape| transmute!(*lens.mask(shape))) }
 }
 
 impl Switch {

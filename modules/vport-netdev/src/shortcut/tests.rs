@@ -7,6 +7,7 @@ use portway_flow::{FlowKey, FlowMask, Lens, MacAddr, Shape, WINDOW};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use zerocopy::network_endian::U16;
+use zerocopy::transmute;
 
 use super::*;
 use crate::asm::{Assembler, Helper, Op, Reg};
@@ -41,34 +42,8 @@ struct Rig {
 }
 
 fn masks_of(lens: &Lens) -> ShortcutMasks {
-    let mut masks = ShortcutMasks { depth: lens.depth() as u32, pad: 0, masks: [[0; 80]; 12] };
-    for (mask, shape) in masks.masks.iter_mut().zip(SHAPES) {
-        *mask = bytes_of(lens.mask(shape));
-    }
-    masks
-}
-
-const SHAPES: [Shape; 12] = [
-    Shape::Link,
-    Shape::LinkTagged,
-    Shape::Ipv4,
-    Shape::Ipv4Tagged,
-    Shape::Udp4,
-    Shape::Udp4Tagged,
-    Shape::Tcp4,
-    Shape::Tcp4Tagged,
-    Shape::Udp6,
-    Shape::Udp6Tagged,
-    Shape::Tcp6,
-    Shape::Tcp6Tagged,
-];
-
-fn bytes_of(window: &[u64; 10]) -> [u8; 80] {
-    let mut bytes = [0; 80];
-    for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(window) {
-        *chunk = word.to_ne_bytes();
-    }
-    bytes
+    let masks = Shape::ALL.map(|shape| transmute!(*lens.mask(shape)));
+    ShortcutMasks { depth: lens.depth() as u32, pad: 0, masks }
 }
 
 /// What the lens makes of a frame, and its TCP flags.
@@ -76,7 +51,7 @@ fn look(lens: &Lens, frame: &[u8]) -> Option<(ShortcutKey, u16)> {
     let packet = Packet::copied_from(frame).unwrap();
     let header = packet.window::<WINDOW>().unwrap();
     let head = lens.head(header, packet.len())?;
-    let window = bytes_of(&lens.window(header, head.shape()));
+    let window = transmute!(lens.window(header, head.shape()));
     Some((ShortcutKey { layout: head.shape() as u32, pad: 0, window }, head.tcp_flags(header)))
 }
 
