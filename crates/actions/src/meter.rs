@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The token bucket of a meter band.
 //!
-//! Any number of workers take from one bucket without a lock, and together they get exactly what it holds. That takes one atomic
-//! word: not the level, which changes with time, but the point on the bucket's own clock at which it was last empty. That clock
-//! counts the tokens that have flowed in since the beginning of time, so
+//! As the kernel's, it counts time in whole milliseconds, and of the time since the last packet it looks at no more whole milliseconds
+//! than fill it from empty. Both can be seen from outside: a bucket that holds less than a millisecond's inflow never fills again, and
+//! one that holds three and a half of them gets three at most between two packets (recording `meter-millisecond`).
 //!
-//! ```text
-//!   level = min(clock - empty_at, capacity)        taking c tokens: empty_at += c
-//! ```
-//!
-//! which is the generic cell rate algorithm (ITU-T I.371, annex A) with tokens in the place of time. Because nothing is rounded when
-//! tokens are taken, no rate is too high or too low to be kept: the one rounding, of the clock, is less than one token in all.
-//!
-//! The kernel counts time in whole milliseconds, and a bucket that holds less than a millisecond's inflow never fills again there.
-//! Here it does.
+//! Any number of workers take from one bucket, and together they get exactly what it holds: taking is one compare-and-swap. The first
+//! one that comes in a new millisecond fills it up, under a lock, so that those of the same millisecond that come a little later find
+//! it filled; that is the only lock, and it is taken once per millisecond at most.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Tokens that a packet of a meter in packets per second costs: a token is a thousandth of a packet, as in the kernel.
 pub const TOKENS_PER_PACKET: u64 = 1000;
@@ -27,10 +22,6 @@ const TOKENS_PER_BURST: u64 = 1000;
 /// Nanoseconds per millisecond; the rate is in tokens per millisecond.
 const NS_PER_MS: u64 = 1_000_000;
 
-/// How far one worker's time may be behind that of another, in tokens: a minute at the highest rate. What is further behind is
-/// so long ago that the clock has gone once around.
-const BEHIND_MAX: u64 = 1 << 48;
-
 /// Tokens that flow in at a constant rate and of which only so many are kept.
 #[derive(Debug)]
 pub struct Bucket {
@@ -38,7 +29,12 @@ pub struct Bucket {
     rate: u64,
     /// Tokens that it holds when full.
     capacity: u64,
-    empty_at: AtomicU64,
+    /// Milliseconds between two packets that count, at most; their inflow is not more than the capacity.
+    gap_max: u64,
+    level: AtomicU64,
+    /// The last packet's time, whether it passed or not. Changed under `filling` only.
+    used_ms: AtomicU64,
+    filling: Mutex<()>,
 }
 
 impl Bucket {
@@ -46,49 +42,52 @@ impl Bucket {
     pub fn new(rate: NonZeroU32, burst: u32, now_ns: u64) -> Self {
         let rate = u64::from(rate.get());
         let capacity = u64::from(burst) * TOKENS_PER_BURST;
-        let full = clock(rate, now_ns).wrapping_sub(capacity);
-        Self { rate, capacity, empty_at: AtomicU64::new(full) }
+        Self {
+            rate,
+            capacity,
+            gap_max: capacity / rate,
+            level: AtomicU64::new(capacity),
+            used_ms: AtomicU64::new(now_ns / NS_PER_MS),
+            filling: Mutex::new(()),
+        }
     }
 
     /// Takes `tokens`: thousandths of a packet, or bits. False if there are too few, and then it takes none.
     #[inline]
     pub fn take(&self, tokens: u64, now_ns: u64) -> bool {
-        let clock = clock(self.rate, now_ns);
-        let mut empty_at = self.empty_at.load(Ordering::Relaxed);
-        loop {
-            let level = self.level_at(clock, empty_at);
-            if level < tokens {
-                return false;
-            }
-            let next = clock.wrapping_sub(level - tokens);
-            // The word guards nothing but itself, so no other memory needs to be ordered with it.
-            let swap =
-                self.empty_at.compare_exchange_weak(empty_at, next, Ordering::Relaxed, Ordering::Relaxed);
-            match swap {
-                Ok(_) => return true,
-                Err(now) => empty_at = now,
-            }
+        let now_ms = now_ns / NS_PER_MS;
+        // Acquire: who sees the new time sees what has flowed in until then.
+        if now_ms > self.used_ms.load(Ordering::Acquire) {
+            self.fill(now_ms);
         }
+        let left = |level: u64| level.checked_sub(tokens);
+        self.level.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
     }
 
     /// Tokens in the bucket: thousandths of a packet, or bits.
     pub fn level(&self, now_ns: u64) -> u64 {
-        self.level_at(clock(self.rate, now_ns), self.empty_at.load(Ordering::Relaxed))
+        let gap = (now_ns / NS_PER_MS).saturating_sub(self.used_ms.load(Ordering::Acquire));
+        self.filled(self.level.load(Ordering::Relaxed), gap)
     }
 
-    #[inline]
-    fn level_at(&self, clock: u64, empty_at: u64) -> u64 {
-        let since = clock.wrapping_sub(empty_at);
-        // Another worker, whose time is a little later, has emptied it.
-        if since > u64::MAX - BEHIND_MAX { 0 } else { since.min(self.capacity) }
+    /// Lets flow in what is due, unless another worker has done it.
+    #[cold]
+    fn fill(&self, now_ms: u64) {
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        let used_ms = self.used_ms.load(Ordering::Relaxed);
+        if now_ms <= used_ms {
+            return;
+        }
+        let filled = |level| Some(self.filled(level, now_ms - used_ms));
+        // It never fails; others may take meanwhile.
+        let _ = self.level.fetch_update(Ordering::Relaxed, Ordering::Relaxed, filled);
+        self.used_ms.store(now_ms, Ordering::Release);
     }
-}
 
-/// The tokens that have flowed in since time 0, modulo 2^64: weeks at the highest rate, millennia at common ones.
-#[inline]
-fn clock(rate: u64, now_ns: u64) -> u64 {
-    let (ms, ns) = (now_ns / NS_PER_MS, now_ns % NS_PER_MS);
-    ms.wrapping_mul(rate).wrapping_add(ns * rate / NS_PER_MS)
+    /// The level that follows `level` after so many milliseconds without a packet.
+    fn filled(&self, level: u64, gap: u64) -> u64 {
+        self.capacity.min(level + gap.min(self.gap_max) * self.rate)
+    }
 }
 
 #[cfg(test)]

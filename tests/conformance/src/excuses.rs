@@ -45,9 +45,6 @@ const TAP_MARK: Excuse = Excuse::Different(
 );
 const TAP_MTU: Excuse = Excuse::Different("an internal port is a TAP, whose MTU is at most 65521");
 
-const BUCKET_FILLS: Excuse = Excuse::Different(
-    "a meter's bucket that holds less than a millisecond's inflow never fills again in the kernel; here it does",
-);
 const REAL_TIME: Excuse = Excuse::Different(
     "a meter's bucket fills while the scenario runs: on a machine that stalls for 160 ms one packet more passes",
 );
@@ -98,10 +95,6 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("act-hash:12", NEWER),
     ("act-output:48", NEWER),
     ("act-output:49", NEWER),
-    ("meter-corners:72", BUCKET_FILLS),
-    ("meter-corners:73", BUCKET_FILLS),
-    ("meter-corners:75", BUCKET_FILLS),
-    ("meter-corners:76", BUCKET_FILLS),
     ("meter-drop-kbps:9", REAL_TIME),
     ("meter-drop-kbps:10", REAL_TIME),
     ("vport-netdev-kinds:10", NUMBERS),

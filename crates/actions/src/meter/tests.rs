@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The bucket against its definition, against plain oracles, and under several workers.
+//! The bucket against its definition, against the kernel's arithmetic, and under several workers.
 
 use super::*;
 use proptest::prelude::*;
@@ -36,7 +36,8 @@ fn bits_are_counted_by_the_kilobit() {
 #[test]
 fn the_rate_is_kept_within_a_percent_over_ten_seconds() {
     for rate in [1_000u32, 100_000, 1_000_000] {
-        for burst in [1, 10, rate / 1000, rate] {
+        // From the smallest that fills at all, one millisecond's inflow, to a second's.
+        for burst in [rate / 1000, rate / 1000 + 1, rate / 100, rate] {
             let bucket = bucket(rate, burst, 5 * S);
             while bucket.take(TOKENS_PER_PACKET, 5 * S) {}
             // Twice as many packets as may pass, evenly spaced.
@@ -49,6 +50,38 @@ fn the_rate_is_kept_within_a_percent_over_ten_seconds() {
             assert!(passed <= wanted, "never more: {passed} of {wanted}, burst {burst}");
         }
     }
+}
+
+/// In bits, with frames of several lengths: what passes is the rate within the largest frame's length in a thousand.
+#[test]
+fn the_rate_in_bits_is_kept_too() {
+    for rate in [1_000u32, 100_000, 10_000_000] {
+        let bucket = bucket(rate, rate / 10 + 12, 0);
+        while bucket.take(8, 0) {}
+        let mut passed = 0;
+        for tick in 1..=100_000u64 {
+            for bits in [64 * 8, 1500 * 8, 590 * 8] {
+                while bucket.take(bits, tick * MS / 10) {
+                    passed += bits;
+                }
+            }
+        }
+        let wanted = 10_000 * u64::from(rate);
+        assert!(passed <= wanted && (wanted - passed) * 100 < wanted, "{passed} of {wanted}");
+    }
+}
+
+#[test]
+fn a_bucket_of_less_than_a_milliseconds_inflow_never_fills_again() {
+    for (rate, burst) in [(1_000_000, 1), (1_000_000, 999), (2001, 2), (u32::MAX, 5)] {
+        let bucket = bucket(rate, burst, S);
+        let passed =
+            (0..u64::from(burst) + 5).filter(|n| bucket.take(TOKENS_PER_PACKET, (1 + n) * S)).count();
+        assert_eq!(passed, burst as usize, "{rate} {burst}");
+    }
+    let bucket = bucket(1_000_000, 1000, S);
+    let passed = (0..3000).filter(|n| bucket.take(TOKENS_PER_PACKET, S + n / 1000 * MS)).count();
+    assert_eq!(passed, 3000, "with all of it, it does each millisecond");
 }
 
 #[test]
@@ -118,23 +151,24 @@ fn several_workers_together_get_exactly_what_there_is() {
 
 #[test]
 fn a_worker_whose_time_is_behind_gets_nothing_that_has_been_given() {
-    let bucket = bucket(1_000_000, 1, 10 * S);
-    assert!(bucket.take(TOKENS_PER_PACKET, 10 * S + MS));
+    let bucket = bucket(1_000_000, 1000, 10 * S);
+    let all = 1000 * TOKENS_PER_PACKET;
+    assert!(bucket.take(all, 10 * S + MS));
     assert_eq!(bucket.level(10 * S), 0);
-    assert!(!bucket.take(TOKENS_PER_PACKET, 10 * S));
-    assert!(bucket.take(TOKENS_PER_PACKET, 10 * S + 2 * MS), "and takes nothing from the others");
+    assert!(!bucket.take(all, 10 * S));
+    assert!(bucket.take(all, 10 * S + 2 * MS), "and takes nothing from the others");
 }
 
 #[test]
-fn the_highest_rate_outlives_its_clock() {
-    let start = 3 * S;
-    let bucket = bucket(u32::MAX, 10, start);
-    // A packet a day for a year: the clock of tokens goes around several times.
-    for day in 0..365 {
-        let now = start + day * 86_400 * S;
-        assert!(bucket.take(TOKENS_PER_PACKET, now), "day {day}");
-        assert_eq!(bucket.level(now), 10_000 - TOKENS_PER_PACKET);
-    }
+fn the_highest_rate_and_burst_and_the_longest_time_do_not_overflow() {
+    let bucket = bucket(u32::MAX, u32::MAX, 0);
+    assert!(bucket.take(u64::from(u32::MAX) * 1000, 0));
+    assert!(!bucket.take(1, 0));
+    assert_eq!(bucket.level(u64::MAX), u64::from(u32::MAX) * 1000);
+    assert!(bucket.take(u64::from(u32::MAX) * 1000, u64::MAX));
+    let slow = super::tests::bucket(1, u32::MAX, 0);
+    assert!(slow.take(u64::from(u32::MAX) * 1000, 0));
+    assert_eq!(slow.level(u64::MAX), u64::from(u32::MAX) * 1000, "584 years are enough");
 }
 
 #[test]
@@ -143,48 +177,30 @@ fn a_bucket_without_a_burst_passes_nothing() {
     assert!((1..100).all(|s| !bucket.take(TOKENS_PER_PACKET, s * S)));
 }
 
-/// The plainest bucket there is: one thread, numbers without bounds, nothing kept but the level and the time.
-struct Naive {
-    rate: u128,
-    capacity: u128,
-    level: u128,
-    at: u128,
-}
-
-impl Naive {
-    fn new(rate: u32, burst: u32, now_ns: u64) -> Self {
-        let (rate, capacity) = (u128::from(rate), u128::from(burst) * 1000);
-        let at = u128::from(now_ns) * rate / 1_000_000;
-        Self { rate, capacity, level: capacity, at }
-    }
-
-    fn take(&mut self, tokens: u64, now_ns: u64) -> bool {
-        let at = u128::from(now_ns) * self.rate / 1_000_000;
-        self.level = (self.level + (at - self.at)).min(self.capacity);
-        self.at = at;
-        let passes = self.level >= u128::from(tokens);
-        if passes {
-            self.level -= u128::from(tokens);
-        }
-        passes
-    }
-}
-
-/// As the kernel counts, in whole milliseconds.
+/// As the kernel counts: its own variables, one thread.
 struct Kernel {
-    rate: u64,
-    capacity: u64,
-    level: u64,
-    ms: u64,
+    rate: u128,
+    max_bucket_size: u128,
+    max_delta_t: u128,
+    bucket: u128,
+    used: u128,
 }
 
 impl Kernel {
-    fn take(&mut self, tokens: u64, ms: u64) -> bool {
-        self.level = (self.level + (ms - self.ms) * self.rate).min(self.capacity);
-        self.ms = ms;
-        let passes = self.level >= tokens;
+    fn new(rate: u32, burst: u32, now_ns: u64) -> Self {
+        let (rate, bucket) = (u128::from(rate), u128::from(burst) * 1000);
+        let used = u128::from(now_ns) / 1_000_000;
+        Self { rate, max_bucket_size: bucket, max_delta_t: bucket / rate, bucket, used }
+    }
+
+    fn take(&mut self, tokens: u64, now_ns: u64) -> bool {
+        let now = u128::from(now_ns) / 1_000_000;
+        let delta = (now - self.used).min(self.max_delta_t);
+        self.used = now;
+        self.bucket = (self.bucket + delta * self.rate).min(self.max_bucket_size);
+        let passes = self.bucket >= u128::from(tokens);
         if passes {
-            self.level -= tokens;
+            self.bucket -= u128::from(tokens);
         }
         passes
     }
@@ -192,35 +208,19 @@ impl Kernel {
 
 proptest! {
     #[test]
-    fn agrees_with_the_plainest_bucket(
+    fn agrees_with_the_kernel(
         rate in prop_oneof![1u32..50, 1u32..2_000_000, Just(u32::MAX)],
         burst in prop_oneof![0u32..20, 0u32..100_000, Just(u32::MAX)],
         start in 0u64..(1 << 50),
         steps in prop::collection::vec((prop_oneof![Just(0u64), 0..3 * MS, 0..20 * S], 0u64..70_000 * 8), 1..200),
     ) {
         let bucket = bucket(rate, burst, start);
-        let mut naive = Naive::new(rate, burst, start);
+        let mut kernel = Kernel::new(rate, burst, start);
         let mut now = start;
         for (delta, tokens) in steps {
             now += delta;
-            prop_assert_eq!(bucket.take(tokens, now), naive.take(tokens, now));
-            prop_assert_eq!(u128::from(bucket.level(now)), naive.level);
-        }
-    }
-
-    #[test]
-    fn agrees_with_the_kernel_where_time_is_in_milliseconds(
-        rate in 1u32..100_000,
-        burst in 0u32..200_000,
-        steps in prop::collection::vec((0u64..200, 64u64..1500), 1..200),
-    ) {
-        let bucket = bucket(rate, burst, S);
-        let capacity = u64::from(burst) * 1000;
-        let mut kernel = Kernel { rate: u64::from(rate), capacity, level: capacity, ms: 1000 };
-        let mut ms = 1000;
-        for (delta, len) in steps {
-            ms += delta;
-            prop_assert_eq!(bucket.take(len * 8, ms * MS), kernel.take(len * 8, ms));
+            prop_assert_eq!(bucket.take(tokens, now), kernel.take(tokens, now));
+            prop_assert_eq!(u128::from(bucket.level(now)), kernel.bucket);
         }
     }
 }
