@@ -7,11 +7,13 @@
 use std::ffi::{CStr, c_int};
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Mutex;
 
 use portway_netwatch::Links;
-use portway_vport::abi::PortInfo;
+use portway_vport::abi::{PortInfo, info_flags};
 use portway_vport::ops::Errno;
 
+use crate::common::lock;
 use crate::socket::{Family, NOTHING, Socket, last_errno};
 
 /// Alias of every tunnel port's device.
@@ -21,9 +23,11 @@ const MTU_MAX: c_int = 65_521;
 
 /// The device.
 #[derive(Debug)]
-pub struct Device {
+pub(crate) struct Device {
     file: OwnedFd,
     control: Socket,
+    /// What it was when it was seen last.
+    last: Mutex<PortInfo>,
 }
 
 fn empty_request() -> libc::ifreq {
@@ -39,7 +43,7 @@ fn ioctl(fd: &impl AsRawFd, number: libc::Ioctl, request: &mut libc::ifreq) -> R
 
 impl Device {
     /// Makes it in the calling thread's namespace, with this MTU or the most that a TAP can have. EEXIST: a device has that name.
-    pub fn create(name: &CStr, mtu: u32) -> Result<Self, Errno> {
+    pub(crate) fn create(name: &CStr, mtu: u32) -> Result<Self, Errno> {
         // SAFETY: a NUL-terminated path.
         let fd = unsafe {
             libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC)
@@ -59,9 +63,10 @@ impl Device {
             Errno(libc::EBUSY) => Errno(libc::EEXIST),
             errno => errno,
         })?;
-        let device = Self { file, control: Socket::udp(Family::V4)? };
+        let device = Self { file, control: Socket::udp(Family::V4)?, last: Mutex::default() };
         device.discard()?;
         device.set_up(mtu.min(MTU_MAX as u32) as c_int)?;
+        *lock(&device.last) = device.seen().ok_or(Errno(libc::ENODEV))?;
         Ok(device)
     }
 
@@ -80,7 +85,7 @@ impl Device {
         request.ifr_ifru.ifru_mtu = mtu;
         ioctl(&self.control, libc::SIOCSIFMTU, &mut request)?;
         let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
-        let index = self.info().map_or(0, |info| info.ifindex);
+        let index = self.seen().map_or(0, |info| info.ifindex);
         links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))?;
         let mut request = self.named()?;
         ioctl(&self.control, libc::SIOCGIFFLAGS, &mut request)?;
@@ -97,8 +102,19 @@ impl Device {
         Ok(request)
     }
 
+    /// As `PortType::info` of a tunnel port, which has one receive queue and no MTU of its own. One whose device has gone, or to another
+    /// namespace, is what it was, but down.
+    pub(crate) fn info(&self) -> PortInfo {
+        let mut last = lock(&self.last);
+        match self.seen() {
+            Some(info) => *last = info,
+            None => last.link_up = 0,
+        }
+        PortInfo { flags: info_flags::NO_MTU, rx_queues: 1, ..*last }
+    }
+
     /// Index, MTU, address and state; `None`: it has gone, or to another namespace.
-    pub fn info(&self) -> Option<PortInfo> {
+    fn seen(&self) -> Option<PortInfo> {
         let mut request = self.named().ok()?;
         ioctl(&self.control, libc::SIOCGIFHWADDR, &mut request).ok()?;
         // SAFETY: the kernel has filled this member of the union.

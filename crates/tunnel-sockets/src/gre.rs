@@ -2,30 +2,36 @@
 //! A GRE tunnel port: raw sockets, which receive whole IP packets of the protocol, reassembled, and send what they put an IP header in
 //! front of.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use portway_buf::{Batch, Class, Offload, Packet, PoolRef};
-use portway_netwatch::{Netns, NetnsId};
 use portway_tunnel::{Refusal, ecn, gre, inner};
-use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, info_flags, tunnel_flags};
+use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, tunnel_flags};
 use portway_vport::host;
-use portway_vport::ops::{CreateParams, Errno};
+use portway_vport::ops::{CreateParams, Errno, PortType};
 
+use crate::common::{lock, make_in_namespace, refused};
 use crate::device::Device;
-use crate::registry::Claim;
+use crate::registry::{Claim, Claims};
 use crate::route::Routes;
 use crate::send::{Outbox, Outer, count};
 use crate::socket::{Address, Family, Socket, last_errno};
 
 /// IPPROTO_GRE.
 const PROTOCOL: i32 = 47;
+/// MTU of the device, as the kernel module's has it.
+const MTU: u32 = 65_497;
 /// The longest IP packet.
 const PACKET_MAX: usize = 65_536;
 /// Memory of a socket for what waits.
 const BUFFER_BYTES: i32 = 16 << 20;
 /// A type of service of 1 asks for that of the frame inside.
 const INHERIT_TOS: u8 = 1;
+
+/// Namespaces that have a port of this type.
+static CLAIMS: Claims = Claims::new();
 
 /// A GRE tunnel port.
 pub struct GrePort {
@@ -34,7 +40,6 @@ pub struct GrePort {
     rx_fd: RawFd,
     routes: Routes,
     device: Device,
-    last: Mutex<PortInfo>,
     _claim: Claim,
 }
 
@@ -43,73 +48,51 @@ struct Inbox {
     buffer: Vec<u8>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the locks guard is never left half-made by a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl PortType for GrePort {
+    const TYPE: u32 = 3;
+    const NAME: &'static CStr = c"gre";
+    const TUNNEL: bool = true;
 
-fn errno(error: portway_netwatch::Error) -> Errno {
-    Errno(error.errno())
-}
-
-impl GrePort {
-    /// A port with a device of this MTU. `claim` takes the protocol for the namespace, before anything is made.
-    pub fn create(
-        params: &CreateParams<'_>,
-        mtu: u32,
-        claim: impl FnOnce(NetnsId) -> Result<Claim, Errno> + Send,
-    ) -> Result<Self, Errno> {
+    /// EEXIST: the namespace has such a port already. There are no options; what is given is not looked at.
+    fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         let (name, queues) = (params.name, params.tx_queues.max(1));
+        let claim = |netns| CLAIMS.take(netns, 0, 0, Errno::EEXIST, Errno::EEXIST);
         let make = || -> Result<_, Errno> {
-            let claim = claim(Netns::current_id().map_err(errno)?)?;
             let socket = Socket::open(Family::V4, libc::SOCK_RAW, PROTOCOL)?;
             socket.set_buffers(BUFFER_BYTES)?;
             let outboxes = (0..queues).map(|_| Outbox::open_raw(PROTOCOL)).collect::<Result<Vec<_>, _>>()?;
-            Ok((claim, socket, outboxes, Routes::open()?, Device::create(name, mtu)?))
+            Ok((socket, outboxes, Routes::open()?, Device::create(name, MTU)?))
         };
-        let (claim, socket, outboxes, routes, device) = match params.netns {
-            None => make()?,
-            Some(namespace) => Netns::from_borrowed(namespace).map_err(errno)?.run(make).map_err(errno)??,
-        };
-        let info = device.info().ok_or(Errno(libc::ENODEV))?;
+        let (claim, (socket, outboxes, routes, device)) = make_in_namespace(params, claim, make)?;
         Ok(Self {
             rx_fd: socket.as_raw_fd(),
             rx: Mutex::new(Inbox { socket, buffer: vec![0; PACKET_MAX] }),
             tx: outboxes.into_iter().map(Mutex::new).collect(),
             routes,
             device,
-            last: Mutex::new(info),
             _claim: claim,
         })
     }
 
-    /// As `PortType::info`.
-    pub fn info(&self) -> PortInfo {
-        let mut last = lock(&self.last);
-        match self.device.info() {
-            Some(info) => *last = info,
-            None => last.link_up = 0,
-        }
-        PortInfo { flags: info_flags::NO_MTU, rx_queues: 1, ..*last }
+    fn info(&self) -> PortInfo {
+        self.device.info()
     }
 
-    /// As `PortType::rx_fd`.
-    pub fn rx_fd(&self) -> RawFd {
-        self.rx_fd
+    fn rx_fd(&self, _queue: usize) -> Option<RawFd> {
+        Some(self.rx_fd)
     }
 
-    /// As `PortType::rx`.
-    pub fn rx(&self, pool: &mut PoolRef<'_>, batch: &mut Batch) {
+    fn rx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch) -> Result<(), Errno> {
         let inbox = &mut *lock(&self.rx);
         while !batch.is_full()
             && let Some(packet) = inbox.receive()
         {
             batch.extend(unpack(packet, pool));
         }
+        Ok(())
     }
 
-    /// As `PortType::tx`.
-    pub fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+    fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
         let mut outbox = lock(&self.tx[queue % self.tx.len()]);
         for packet in &*batch {
             send(&mut outbox, packet, report);
@@ -117,8 +100,8 @@ impl GrePort {
         pool.give_all(batch);
     }
 
-    /// As `PortType::egress_tunnel`. EINVAL: the peer's address is none of IPv4.
-    pub fn egress_tunnel(&self, info: &mut TunnelInfo) -> Result<(), Errno> {
+    /// EINVAL: the peer's address is none of IPv4.
+    fn egress_tunnel(&self, _packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
         if info.ip_version == 6 {
             return Err(Errno::EINVAL);
         }
@@ -154,15 +137,9 @@ impl Inbox {
 
 /// A received IP packet as one for the switch; one that is only to be counted as dropped if it is not acceptable.
 fn unpack(bytes: &mut [u8], pool: &mut PoolRef<'_>) -> Option<Packet> {
-    let decapsulated = decapsulate(bytes);
-    let (info, start) = match decapsulated {
+    let (info, start) = match decapsulate(bytes) {
         Ok(decapsulated) => decapsulated,
-        Err(refusal) => {
-            let mut packet = pool.take(Class::Small)?;
-            packet.set_frame(&bytes[..bytes.len().min(1500)]);
-            packet.refuse(refusal.number());
-            return Some(packet);
-        }
+        Err(refusal) => return refused(bytes, refusal, pool),
     };
     let frame = &bytes[start..];
     let mut packet = pool.take(Class::for_frame(frame.len())?)?;

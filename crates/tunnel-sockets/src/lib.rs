@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the tunnel port types have in common: the host's stack carries the outer packets, through sockets in the port's namespace.
 //!
-//! [`udp::UdpPort`] is a whole port type but for the header, which a [`udp::Codec`] writes and reads; [`gre::GrePort`] is one whole.
+//! [`udp::UdpPort`] is a whole port type but for the header and the options, which are a [`udp::Codec`]'s; [`gre::GrePort`] is one whole.
 
+mod common;
 mod device;
 pub mod gre;
 mod message;
@@ -13,5 +14,4 @@ mod send;
 mod socket;
 pub mod udp;
 
-pub use device::Device;
 pub use registry::{Claim, Claims};

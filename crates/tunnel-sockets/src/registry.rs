@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Who has which UDP port in which namespace: sockets that share a port would not tell.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use portway_netwatch::NetnsId;
 use portway_vport::ops::Errno;
+
+use crate::common::lock;
 
 /// All ports of one type in this process.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Claims {
         same: Errno,
         other: Errno,
     ) -> Result<Claim, Errno> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.0);
         let taken = entries.iter().find(|entry| (entry.netns, entry.number) == (netns, number));
         match taken {
             Some(entry) if entry.variant == variant => Err(same),
@@ -61,7 +63,7 @@ impl Default for Claims {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut entries = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.claims.0);
         entries.retain(|entry| *entry != self.entry);
     }
 }

@@ -3,16 +3,18 @@
 
 mod unpack;
 
+use std::ffi::CStr;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use portway_buf::{BATCH_MAX, Batch, Packet, PoolRef};
-use portway_netwatch::{Netns, NetnsId};
+use portway_netwatch::NetnsId;
 use portway_tunnel::{Header, Refusal, ecn, inner};
-use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, info_flags, tunnel_flags};
+use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, tunnel_flags};
 use portway_vport::host;
-use portway_vport::ops::{CreateParams, Errno};
+use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
 
+use crate::common::{lock, make_in_namespace};
 use crate::device::Device;
 use crate::receive::Inbox;
 use crate::registry::Claim;
@@ -23,8 +25,14 @@ use crate::socket::{Address, Family};
 /// Packets that go as a train though it has checksums that were not asked for: shorter ones gain little.
 const TRAIN_WITHOUT_CHECKSUM: usize = 4;
 
-/// What makes one tunnel over UDP other than another.
-pub trait Codec: Send + Sync + 'static {
+/// What makes one tunnel over UDP other than another: its header, and what its ports are made with.
+pub trait Codec: Sized + Send + Sync + 'static {
+    /// As [`PortType::TYPE`].
+    const TYPE: u32;
+    /// As [`PortType::NAME`].
+    const NAME: &'static CStr;
+    /// As [`PortType::OPTIONS`].
+    const OPTIONS: &'static [OptionDescription];
     /// Whether the metadata may name another destination port than the port's own.
     const ANY_DESTINATION_PORT: bool;
     /// Whether IPv6 datagrams without a checksum are taken.
@@ -35,6 +43,12 @@ pub trait Codec: Send + Sync + 'static {
     const REFUSES_CUT_FRAMES: bool;
     /// Whether packets without metadata are counted as dropped.
     const COUNTS_NO_TUNNEL: bool;
+
+    /// As [`PortType::create`].
+    fn create(params: &CreateParams<'_>) -> Result<UdpPort<Self>, Errno>;
+
+    /// Appends the port's options as netlink attributes.
+    fn write_options(&self, out: &mut Vec<u8>) -> Result<(), Errno>;
 
     /// The header that `info` asks for.
     fn encode(&self, info: &TunnelInfo) -> Header;
@@ -56,23 +70,13 @@ pub struct UdpPort<C> {
     tx: Vec<Mutex<Outbox>>,
     rx_fd: RawFd,
     device: Device,
-    last: Mutex<PortInfo>,
     _claim: Claim,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the locks guard is never left half-made by a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn errno(error: portway_netwatch::Error) -> Errno {
-    Errno(error.errno())
 }
 
 impl<C: Codec> UdpPort<C> {
     /// A port that listens at UDP `port`, with a device of this MTU. `fixed`: the port's one peer: packets without metadata go to it,
     /// only its packets are taken, and these have no metadata. `claim` takes the port for the namespace, before anything is made.
-    pub fn create(
+    pub fn open(
         params: &CreateParams<'_>,
         codec: C,
         port: u16,
@@ -82,19 +86,14 @@ impl<C: Codec> UdpPort<C> {
     ) -> Result<Self, Errno> {
         let (name, queues) = (params.name, params.tx_queues.max(1));
         let make = || -> Result<_, Errno> {
-            let claim = claim(Netns::current_id().map_err(errno)?)?;
             // The name before the UDP port, as the kernel complains.
             let device = Device::create(name, mtu)?;
             let inbox = Inbox::open(port, C::TAKES_ZERO_CHECKSUM6)?;
             let mut ports = Ports::default();
             let outboxes = (0..queues).map(|_| Outbox::open(&mut ports)).collect::<Result<Vec<_>, _>>()?;
-            Ok((claim, inbox, ports, outboxes, Routes::open()?, device))
+            Ok((inbox, ports, outboxes, Routes::open()?, device))
         };
-        let (claim, inbox, ports, outboxes, routes, device) = match params.netns {
-            None => make()?,
-            Some(namespace) => Netns::from_borrowed(namespace).map_err(errno)?.run(make).map_err(errno)??,
-        };
-        let info = device.info().ok_or(Errno(libc::ENODEV))?;
+        let (claim, (inbox, ports, outboxes, routes, device)) = make_in_namespace(params, claim, make)?;
         Ok(Self {
             codec,
             port,
@@ -105,63 +104,8 @@ impl<C: Codec> UdpPort<C> {
             rx: Mutex::new(inbox),
             tx: outboxes.into_iter().map(Mutex::new).collect(),
             device,
-            last: Mutex::new(info),
             _claim: claim,
         })
-    }
-
-    /// The UDP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The tunnel's header.
-    pub fn codec(&self) -> &C {
-        &self.codec
-    }
-
-    /// As `PortType::info`.
-    pub fn info(&self) -> PortInfo {
-        let mut last = lock(&self.last);
-        match self.device.info() {
-            Some(info) => *last = info,
-            None => last.link_up = 0,
-        }
-        PortInfo { flags: info_flags::NO_MTU, rx_queues: 1, ..*last }
-    }
-
-    /// As `PortType::rx_fd`.
-    pub fn rx_fd(&self) -> RawFd {
-        self.rx_fd
-    }
-
-    /// As `PortType::rx`.
-    pub fn rx(&self, pool: &mut PoolRef<'_>, batch: &mut Batch) {
-        unpack::receive(self, &mut lock(&self.rx), pool, batch);
-    }
-
-    /// As `PortType::tx`.
-    pub fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
-        let mut outbox = lock(&self.tx[queue % self.tx.len()]);
-        let mut start = 0;
-        while start < batch.len() {
-            start += self.send_train(&mut outbox, &batch[start..], report);
-        }
-        pool.give_all(batch);
-    }
-
-    /// As `PortType::egress_tunnel`.
-    pub fn egress_tunnel(&self, packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
-        let family = family(info);
-        let port = self.destination_port(info);
-        if info.src == [0; 16] {
-            info.src = self.routes.source(family, &info.dst, port)?;
-        } else {
-            self.routes.source(family, &info.dst, port)?;
-        }
-        info.tp_src = self.ports.of(family, slot(packet));
-        info.tp_dst = port;
-        Ok(())
     }
 
     fn destination_port(&self, info: &TunnelInfo) -> u16 {
@@ -255,6 +199,56 @@ impl<C: Codec> UdpPort<C> {
             mark: packet.mark(),
             slot: slot(packet),
         }
+    }
+}
+
+impl<C: Codec> PortType for UdpPort<C> {
+    const TYPE: u32 = C::TYPE;
+    const NAME: &'static CStr = C::NAME;
+    const TUNNEL: bool = true;
+    const OPTIONS: &'static [OptionDescription] = C::OPTIONS;
+
+    fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
+        C::create(params)
+    }
+
+    fn info(&self) -> PortInfo {
+        self.device.info()
+    }
+
+    fn get_options(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
+        self.codec.write_options(out).map(|()| true)
+    }
+
+    fn rx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch) -> Result<(), Errno> {
+        unpack::receive(self, &mut lock(&self.rx), pool, batch);
+        Ok(())
+    }
+
+    fn rx_fd(&self, _queue: usize) -> Option<RawFd> {
+        Some(self.rx_fd)
+    }
+
+    fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+        let mut outbox = lock(&self.tx[queue % self.tx.len()]);
+        let mut start = 0;
+        while start < batch.len() {
+            start += self.send_train(&mut outbox, &batch[start..], report);
+        }
+        pool.give_all(batch);
+    }
+
+    fn egress_tunnel(&self, packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
+        let family = family(info);
+        let port = self.destination_port(info);
+        if info.src == [0; 16] {
+            info.src = self.routes.source(family, &info.dst, port)?;
+        } else {
+            self.routes.source(family, &info.dst, port)?;
+        }
+        info.tp_src = self.ports.of(family, slot(packet));
+        info.tp_dst = port;
+        Ok(())
     }
 }
 

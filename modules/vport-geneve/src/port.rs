@@ -2,14 +2,12 @@
 //! The port type itself.
 
 use std::ffi::CStr;
-use std::os::fd::RawFd;
 
-use portway_buf::{Batch, Packet, PoolRef};
 use portway_tunnel::{Header, Refusal, geneve};
 use portway_tunnel_sockets::Claims;
 use portway_tunnel_sockets::udp::{Codec, UdpPort};
-use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, option_kind};
-use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
+use portway_vport::abi::{TunnelInfo, option_kind};
+use portway_vport::ops::{CreateParams, Errno, OptionDescription};
 use portway_vport::options::{self, as_u16};
 
 /// OVS_TUNNEL_ATTR_DST_PORT: u16, host order.
@@ -20,14 +18,40 @@ const MTU: u32 = 65_465;
 /// UDP ports in use by ports of this type.
 static CLAIMS: Claims = Claims::new();
 
-struct Geneve;
+/// The Geneve header.
+pub struct Geneve {
+    /// The UDP port as it was asked for, which is what clients are told.
+    wanted: u16,
+}
+
+/// One Geneve end point.
+pub type GenevePort = UdpPort<Geneve>;
 
 impl Codec for Geneve {
+    const TYPE: u32 = 5;
+    const NAME: &'static CStr = c"geneve";
+    const OPTIONS: &'static [OptionDescription] = &[OptionDescription {
+        attr: DST_PORT,
+        kind: option_kind::U16,
+        name: c"dst_port",
+        help: c"UDP port to listen at and to send to; 6081 is the assigned one",
+    }];
     const ANY_DESTINATION_PORT: bool = false;
     const TAKES_ZERO_CHECKSUM6: bool = false;
     const SENDS_TTL_ZERO: bool = true;
     const REFUSES_CUT_FRAMES: bool = true;
     const COUNTS_NO_TUNNEL: bool = true;
+
+    /// EBUSY: a port of this type has that UDP port in the namespace; EADDRINUSE: something else has.
+    fn create(params: &CreateParams<'_>) -> Result<GenevePort, Errno> {
+        let wanted = wanted_port(params.options)?;
+        let claim = |netns| CLAIMS.take(netns, wanted, 0, Errno::EBUSY, Errno::EBUSY);
+        UdpPort::open(params, Self { wanted }, wanted, MTU, None, claim)
+    }
+
+    fn write_options(&self, out: &mut Vec<u8>) -> Result<(), Errno> {
+        options::push(out, DST_PORT, &self.wanted.to_ne_bytes())
+    }
 
     fn encode(&self, info: &TunnelInfo) -> Header {
         geneve::encode(info)
@@ -38,63 +62,12 @@ impl Codec for Geneve {
     }
 }
 
-/// One Geneve end point.
-pub struct GenevePort {
-    port: UdpPort<Geneve>,
-    /// The UDP port as it was asked for, which is what clients are told.
-    wanted: u16,
-}
-
 /// The UDP port among the options. EINVAL: there is none, or it is damaged.
 fn wanted_port(bytes: &[u8]) -> Result<u16, Errno> {
     // Of a repeated option the first counts, as in the kernel.
     let mut found = options::iter(bytes).filter_map(Result::ok).filter(|(attr, _)| *attr == DST_PORT);
     let (_, value) = found.next().ok_or(Errno::EINVAL)?;
     as_u16(value)
-}
-
-impl PortType for GenevePort {
-    const TYPE: u32 = 5;
-    const NAME: &'static CStr = c"geneve";
-    const TUNNEL: bool = true;
-    const OPTIONS: &'static [OptionDescription] = &[OptionDescription {
-        attr: DST_PORT,
-        kind: option_kind::U16,
-        name: c"dst_port",
-        help: c"UDP port to listen at and to send to; 6081 is the assigned one",
-    }];
-
-    /// EBUSY: a port of this type has that UDP port in the namespace; EADDRINUSE: something else has.
-    fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
-        let wanted = wanted_port(params.options)?;
-        let claim = |netns| CLAIMS.take(netns, wanted, 0, Errno::EBUSY, Errno::EBUSY);
-        Ok(Self { port: UdpPort::create(params, Geneve, wanted, MTU, None, claim)?, wanted })
-    }
-
-    fn info(&self) -> PortInfo {
-        self.port.info()
-    }
-
-    fn get_options(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
-        options::push(out, DST_PORT, &self.wanted.to_ne_bytes()).map(|()| true)
-    }
-
-    fn rx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch) -> Result<(), Errno> {
-        self.port.rx(pool, batch);
-        Ok(())
-    }
-
-    fn rx_fd(&self, _queue: usize) -> Option<RawFd> {
-        Some(self.port.rx_fd())
-    }
-
-    fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
-        self.port.tx(queue, pool, batch, report);
-    }
-
-    fn egress_tunnel(&self, packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
-        self.port.egress_tunnel(packet, info)
-    }
 }
 
 #[cfg(test)]

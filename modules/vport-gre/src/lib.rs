@@ -4,8 +4,6 @@
 
 #![deny(unsafe_code)]
 
-mod port;
+pub use portway_tunnel_sockets::gre::GrePort;
 
-pub use port::GreType;
-
-portway_vport::port_module!(portway_vport_type_3, GreType);
+portway_vport::port_module!(portway_vport_type_3, GrePort);

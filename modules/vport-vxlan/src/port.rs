@@ -2,14 +2,12 @@
 //! The port type itself.
 
 use std::ffi::CStr;
-use std::os::fd::RawFd;
 
-use portway_buf::{Batch, Packet, PoolRef};
 use portway_tunnel::{Header, Refusal, vxlan};
 use portway_tunnel_sockets::Claims;
 use portway_tunnel_sockets::udp::{Codec, UdpPort};
-use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, option_kind};
-use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
+use portway_vport::abi::{TunnelInfo, option_kind};
+use portway_vport::ops::{CreateParams, Errno, OptionDescription};
 
 use crate::options::{DST_PORT, KEY, Options, REMOTE};
 
@@ -19,33 +17,17 @@ const MTU: u32 = 65_535;
 /// UDP ports in use by ports of this type.
 static CLAIMS: Claims = Claims::new();
 
-struct Vxlan {
+/// The VXLAN header, as the port's options have it.
+pub struct Vxlan {
     options: Options,
 }
 
-impl Codec for Vxlan {
-    const ANY_DESTINATION_PORT: bool = true;
-    const TAKES_ZERO_CHECKSUM6: bool = true;
-    const SENDS_TTL_ZERO: bool = false;
-    const REFUSES_CUT_FRAMES: bool = false;
-    const COUNTS_NO_TUNNEL: bool = false;
-
-    fn encode(&self, info: &TunnelInfo) -> Header {
-        vxlan::encode(info, self.options.gbp)
-    }
-
-    fn decode(&self, datagram: &[u8], info: &mut TunnelInfo) -> Result<usize, Refusal> {
-        vxlan::decode(datagram, self.options.gbp, info)
-    }
-}
-
 /// One VXLAN end point.
-pub struct VxlanPort(UdpPort<Vxlan>);
+pub type VxlanPort = UdpPort<Vxlan>;
 
-impl PortType for VxlanPort {
+impl Codec for Vxlan {
     const TYPE: u32 = 4;
     const NAME: &'static CStr = c"vxlan";
-    const TUNNEL: bool = true;
     const OPTIONS: &'static [OptionDescription] = &[
         OptionDescription {
             attr: DST_PORT,
@@ -66,39 +48,31 @@ impl PortType for VxlanPort {
             help: c"network id for the one peer, 24 bits; default 0",
         },
     ];
+    const ANY_DESTINATION_PORT: bool = true;
+    const TAKES_ZERO_CHECKSUM6: bool = true;
+    const SENDS_TTL_ZERO: bool = false;
+    const REFUSES_CUT_FRAMES: bool = false;
+    const COUNTS_NO_TUNNEL: bool = false;
 
     /// EEXIST: a port of the same kind has that UDP port in the namespace; EADDRINUSE: something else has.
-    fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
+    fn create(params: &CreateParams<'_>) -> Result<VxlanPort, Errno> {
         let options = Options::read(params.options)?;
         let claim = |netns| {
             let variant = u32::from(options.gbp);
             CLAIMS.take(netns, options.port, variant, Errno::EEXIST, Errno::EADDRINUSE)
         };
-        UdpPort::create(params, Vxlan { options }, options.port, MTU, options.fixed(), claim).map(Self)
+        UdpPort::open(params, Self { options }, options.port, MTU, options.fixed(), claim)
     }
 
-    fn info(&self) -> PortInfo {
-        self.0.info()
+    fn write_options(&self, out: &mut Vec<u8>) -> Result<(), Errno> {
+        self.options.write(out)
     }
 
-    fn get_options(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
-        self.0.codec().options.write(out).map(|()| true)
+    fn encode(&self, info: &TunnelInfo) -> Header {
+        vxlan::encode(info, self.options.gbp)
     }
 
-    fn rx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch) -> Result<(), Errno> {
-        self.0.rx(pool, batch);
-        Ok(())
-    }
-
-    fn rx_fd(&self, _queue: usize) -> Option<RawFd> {
-        Some(self.0.rx_fd())
-    }
-
-    fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
-        self.0.tx(queue, pool, batch, report);
-    }
-
-    fn egress_tunnel(&self, packet: &Packet, info: &mut TunnelInfo) -> Result<(), Errno> {
-        self.0.egress_tunnel(packet, info)
+    fn decode(&self, datagram: &[u8], info: &mut TunnelInfo) -> Result<usize, Refusal> {
+        vxlan::decode(datagram, self.options.gbp, info)
     }
 }

@@ -8,10 +8,9 @@ use portway_vport::abi::TunnelInfo;
 use portway_vport::host;
 
 use super::{Codec, UdpPort};
+use crate::common::refused;
 use crate::receive::{Datagram, Inbox};
 
-/// Bytes of a refused datagram that are kept.
-const REFUSED_KEEP: usize = 1500;
 /// TCP's smallest segment that is worth assuming.
 const MSS_MIN: usize = 536;
 
@@ -97,14 +96,6 @@ fn decapsulate<C: Codec>(
     }
     ecn::decapsulate(info.tos, frame)?;
     Ok((info, start))
-}
-
-/// A packet that is only to be counted as dropped.
-fn refused(bytes: &[u8], refusal: Refusal, pool: &mut PoolRef<'_>) -> Option<Packet> {
-    let mut packet = pool.take(Class::Small)?;
-    packet.set_frame(&bytes[..bytes.len().min(REFUSED_KEEP)]);
-    packet.refuse(refusal.number());
-    Some(packet)
 }
 
 fn single<C: Codec>(
