@@ -47,12 +47,8 @@ pub(crate) fn inside(options: &Options) -> Result<()> {
 /// libraries, and build most of the workspace again.
 pub(super) fn build() -> Command {
     let mut command = cargo(["build"]);
-    for package in ["portwayd", "portway", "portway-preload", "portway-conformance"] {
-        command.args(["--package", package]);
-    }
-    for port_type in ["null", "pcap", "vxlan", "geneve", "gre"] {
-        command.args(["--package", &format!("vport-{port_type}")]);
-    }
+    let packages = ["portwayd", "portway", "portway-preload", "portway-conformance"];
+    product::with_port_types(&mut command, &packages);
     command
 }
 

@@ -6,6 +6,7 @@ use crate::workspace;
 use anyhow::{Context, Result};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Port types by folder and number: a module file is found by its number (`vport-type-1.so`).
 const PORT_TYPES: &[(&str, u32)] = &[
@@ -20,14 +21,16 @@ const PORT_TYPES: &[(&str, u32)] = &[
 
 /// Builds `packages` and every port type there is, with optimisation.
 pub(crate) fn build(packages: &[&str]) -> Result<()> {
-    let mut command = cargo(["build", "--release"]);
-    for package in packages {
-        command.args(["--package", package]);
+    process::run(with_port_types(&mut cargo(["build", "--release"]), packages))
+}
+
+/// Lets `command` build `packages` and every port type there is.
+pub(crate) fn with_port_types<'c>(command: &'c mut Command, packages: &[&str]) -> &'c mut Command {
+    let port_types = port_types().map(|(name, _)| format!("vport-{name}"));
+    for package in packages.iter().map(|&package| package.to_owned()).chain(port_types) {
+        command.args(["--package", &package]);
     }
-    for (name, _) in port_types() {
-        command.args(["--package", &format!("vport-{name}")]);
-    }
-    process::run(&mut command)
+    command
 }
 
 /// A program that [`build`] made.

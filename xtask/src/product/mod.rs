@@ -4,5 +4,5 @@
 mod build;
 mod switch;
 
-pub(crate) use build::{build, lay_out_built, lay_out_modules, program};
+pub(crate) use build::{build, lay_out_built, lay_out_modules, program, with_port_types};
 pub(crate) use switch::{Switch, portway, portway_json};
