@@ -10,10 +10,11 @@ use portway_buf::{Batch, Class, Offload, Packet, PoolRef};
 use portway_tunnel::{Refusal, ecn, gre, inner};
 use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, tunnel_flags};
 use portway_vport::host;
-use portway_vport::ops::{CreateParams, Errno, PortType};
+use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
 
 use crate::common::{lock, make_in_namespace, refused};
 use crate::device::Device;
+use crate::peer::Peer;
 use crate::registry::{Claim, Claims};
 use crate::route::Routes;
 use crate::send::{Outbox, Outer, count};
@@ -38,6 +39,9 @@ pub struct GrePort {
     rx: Mutex<Inbox>,
     tx: Vec<Mutex<Outbox>>,
     rx_fd: RawFd,
+    peer: Option<Peer>,
+    /// What the peer's packets say: then packets without metadata go to it, only its packets are taken, and these have no metadata.
+    fixed: Option<Box<TunnelInfo>>,
     routes: Routes,
     device: Device,
     _claim: Claim,
@@ -52,10 +56,16 @@ impl PortType for GrePort {
     const TYPE: u32 = 3;
     const NAME: &'static CStr = c"gre";
     const TUNNEL: bool = true;
+    const OPTIONS: &'static [OptionDescription] = &[Peer::REMOTE, Peer::KEY];
 
-    /// EEXIST: the namespace has such a port already. There are no options; what is given is not looked at.
+    /// EEXIST: the namespace has such a port already; EINVAL: the one peer's address is none of IPv4. Options that are not known are not
+    /// looked at, as in the kernel.
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         let (name, queues) = (params.name, params.tx_queues.max(1));
+        let peer = Peer::read(params.options, u32::MAX)?;
+        if peer.is_some_and(|peer| peer.address.is_ipv6()) {
+            return Err(Errno::EINVAL);
+        }
         let claim = |netns| CLAIMS.take(netns, 0, 0, Errno::EEXIST, Errno::EEXIST);
         let make = || -> Result<_, Errno> {
             let socket = Socket::open(Family::V4, libc::SOCK_RAW, PROTOCOL)?;
@@ -68,6 +78,8 @@ impl PortType for GrePort {
             rx_fd: socket.as_raw_fd(),
             rx: Mutex::new(Inbox { socket, buffer: vec![0; PACKET_MAX] }),
             tx: outboxes.into_iter().map(Mutex::new).collect(),
+            peer,
+            fixed: peer.map(|peer| Box::new(peer.info())),
             routes,
             device,
             _claim: claim,
@@ -76,6 +88,10 @@ impl PortType for GrePort {
 
     fn info(&self) -> PortInfo {
         self.device.info()
+    }
+
+    fn get_options(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
+        self.peer.map_or(Ok(false), |peer| peer.write(out).map(|()| true))
     }
 
     fn rx_fd(&self, _queue: usize) -> Option<RawFd> {
@@ -87,7 +103,7 @@ impl PortType for GrePort {
         while !batch.is_full()
             && let Some(packet) = inbox.receive()
         {
-            batch.extend(unpack(packet, pool));
+            batch.extend(unpack(packet, self.fixed.as_deref(), pool));
         }
         Ok(())
     }
@@ -95,7 +111,7 @@ impl PortType for GrePort {
     fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
         let mut outbox = lock(&self.tx[queue % self.tx.len()]);
         for packet in &*batch {
-            send(&mut outbox, packet, report);
+            send(&mut outbox, packet, self.fixed.as_deref(), report);
         }
         pool.give_all(batch);
     }
@@ -136,8 +152,8 @@ impl Inbox {
 }
 
 /// A received IP packet as one for the switch; one that is only to be counted as dropped if it is not acceptable.
-fn unpack(bytes: &mut [u8], pool: &mut PoolRef<'_>) -> Option<Packet> {
-    let (info, start) = match decapsulate(bytes) {
+fn unpack(bytes: &mut [u8], fixed: Option<&TunnelInfo>, pool: &mut PoolRef<'_>) -> Option<Packet> {
+    let (info, start) = match decapsulate(bytes, fixed) {
         Ok(decapsulated) => decapsulated,
         Err(refusal) => return refused(bytes, refusal, pool),
     };
@@ -148,12 +164,19 @@ fn unpack(bytes: &mut [u8], pool: &mut PoolRef<'_>) -> Option<Packet> {
     if partial_csum.is_some() {
         packet.set_offload(Offload { partial_csum, gso: None });
     }
-    host::set_tunnel(&mut packet, &info).ok()?;
+    if fixed.is_none() {
+        host::set_tunnel(&mut packet, &info).ok()?;
+    }
     Some(packet)
 }
 
+/// Whether a packet is the one peer's: from its address, with its key or with none.
+fn is_from(info: &TunnelInfo, peer: &TunnelInfo) -> bool {
+    (info.src, info.id, info.flags & tunnel_flags::KEY) == (peer.dst, peer.id, peer.flags & tunnel_flags::KEY)
+}
+
 /// What the headers say, and where the frame starts; congestion marks are carried over to it.
-fn decapsulate(bytes: &mut [u8]) -> Result<(TunnelInfo, usize), Refusal> {
+fn decapsulate(bytes: &mut [u8], fixed: Option<&TunnelInfo>) -> Result<(TunnelInfo, usize), Refusal> {
     let header = bytes.first_chunk::<20>().ok_or(Refusal::BadHeader)?;
     let ip_len = usize::from(header[0] & 0xf) * 4;
     let mut info = TunnelInfo { ip_version: 4, tos: header[1], ttl: header[8], ..TunnelInfo::default() };
@@ -165,17 +188,23 @@ fn decapsulate(bytes: &mut [u8]) -> Result<(TunnelInfo, usize), Refusal> {
     if frame.len() < inner::ETH_HLEN {
         return Err(Refusal::BadHeader);
     }
+    if fixed.is_some_and(|peer| !is_from(&info, peer)) {
+        return Err(Refusal::BadHeader);
+    }
     ecn::decapsulate(info.tos, frame)?;
     Ok((info, start))
 }
 
-fn send(outbox: &mut Outbox, packet: &Packet, report: &mut TxReport) {
+fn send(outbox: &mut Outbox, packet: &Packet, fixed: Option<&TunnelInfo>, report: &mut TxReport) {
     let frame = packet.frame();
     let mut info = TunnelInfo::default();
     if !host::egress_tunnel(packet, &mut info) {
-        report.dropped += 1;
-        report.no_tunnel += 1;
-        return;
+        let Some(fixed) = fixed else {
+            report.dropped += 1;
+            report.no_tunnel += 1;
+            return;
+        };
+        info.clone_from(fixed);
     }
     if info.ip_version == 6 || inner::depth(frame, 0) == inner::DEPTH_MAX {
         report.errors += 1;

@@ -7,6 +7,7 @@ mod common;
 mod device;
 pub mod gre;
 mod message;
+mod peer;
 mod receive;
 mod registry;
 mod route;
@@ -14,4 +15,5 @@ mod send;
 mod socket;
 pub mod udp;
 
+pub use peer::Peer;
 pub use registry::{Claim, Claims};

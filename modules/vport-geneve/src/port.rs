@@ -4,14 +4,16 @@
 use std::ffi::CStr;
 
 use portway_tunnel::{Header, Refusal, geneve};
-use portway_tunnel_sockets::Claims;
 use portway_tunnel_sockets::udp::{Codec, UdpPort};
+use portway_tunnel_sockets::{Claims, Peer};
 use portway_vport::abi::{TunnelInfo, option_kind};
 use portway_vport::ops::{CreateParams, Errno, OptionDescription};
 use portway_vport::options::{self, as_u16};
 
 /// OVS_TUNNEL_ATTR_DST_PORT: u16, host order.
 const DST_PORT: u16 = 1;
+/// The highest network id: it has 24 bits.
+const ID_MAX: u32 = 0xff_ffff;
 /// MTU of the device, as the kernel module's has it.
 const MTU: u32 = 65_465;
 
@@ -22,6 +24,7 @@ static CLAIMS: Claims = Claims::new();
 pub struct Geneve {
     /// The UDP port as it was asked for, which is what clients are told.
     wanted: u16,
+    peer: Option<Peer>,
 }
 
 /// One Geneve end point.
@@ -30,12 +33,16 @@ pub type GenevePort = UdpPort<Geneve>;
 impl Codec for Geneve {
     const TYPE: u32 = 5;
     const NAME: &'static CStr = c"geneve";
-    const OPTIONS: &'static [OptionDescription] = &[OptionDescription {
-        attr: DST_PORT,
-        kind: option_kind::U16,
-        name: c"dst_port",
-        help: c"UDP port to listen at and to send to; 6081 is the assigned one",
-    }];
+    const OPTIONS: &'static [OptionDescription] = &[
+        OptionDescription {
+            attr: DST_PORT,
+            kind: option_kind::U16,
+            name: c"dst_port",
+            help: c"UDP port to listen at and to send to; 6081 is the assigned one",
+        },
+        Peer::REMOTE,
+        Peer::NETWORK_ID,
+    ];
     const ANY_DESTINATION_PORT: bool = false;
     const TAKES_ZERO_CHECKSUM6: bool = false;
     const SENDS_TTL_ZERO: bool = true;
@@ -46,11 +53,13 @@ impl Codec for Geneve {
     fn create(params: &CreateParams<'_>) -> Result<GenevePort, Errno> {
         let wanted = wanted_port(params.options)?;
         let claim = |netns| CLAIMS.take(netns, wanted, 0, Errno::EBUSY, Errno::EBUSY);
-        UdpPort::open(params, Self { wanted }, wanted, MTU, None, claim)
+        let peer = Peer::read(params.options, ID_MAX)?;
+        UdpPort::open(params, Self { wanted, peer }, wanted, MTU, peer.map(Peer::info), claim)
     }
 
     fn write_options(&self, out: &mut Vec<u8>) -> Result<(), Errno> {
-        options::push(out, DST_PORT, &self.wanted.to_ne_bytes())
+        options::push(out, DST_PORT, &self.wanted.to_ne_bytes())?;
+        self.peer.map_or(Ok(()), |peer| peer.write(out))
     }
 
     fn encode(&self, info: &TunnelInfo) -> Header {

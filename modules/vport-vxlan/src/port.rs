@@ -4,12 +4,12 @@
 use std::ffi::CStr;
 
 use portway_tunnel::{Header, Refusal, vxlan};
-use portway_tunnel_sockets::Claims;
 use portway_tunnel_sockets::udp::{Codec, UdpPort};
+use portway_tunnel_sockets::{Claims, Peer};
 use portway_vport::abi::{TunnelInfo, option_kind};
 use portway_vport::ops::{CreateParams, Errno, OptionDescription};
 
-use crate::options::{DST_PORT, KEY, Options, REMOTE};
+use crate::options::{DST_PORT, Options};
 
 /// MTU of the device, as the kernel module's has it: the longest packet.
 const MTU: u32 = 65_535;
@@ -35,18 +35,8 @@ impl Codec for Vxlan {
             name: c"dst_port",
             help: c"UDP port to listen at and to send to; 4789 is the assigned one",
         },
-        OptionDescription {
-            attr: REMOTE,
-            kind: option_kind::STRING,
-            name: c"remote",
-            help: c"IP address of the one peer; without it flows say where to",
-        },
-        OptionDescription {
-            attr: KEY,
-            kind: option_kind::U32,
-            name: c"key",
-            help: c"network id for the one peer, 24 bits; default 0",
-        },
+        Peer::REMOTE,
+        Peer::NETWORK_ID,
     ];
     const ANY_DESTINATION_PORT: bool = true;
     const TAKES_ZERO_CHECKSUM6: bool = true;
@@ -61,7 +51,7 @@ impl Codec for Vxlan {
             let variant = u32::from(options.gbp);
             CLAIMS.take(netns, options.port, variant, Errno::EEXIST, Errno::EADDRINUSE)
         };
-        UdpPort::open(params, Self { options }, options.port, MTU, options.fixed(), claim)
+        UdpPort::open(params, Self { options }, options.port, MTU, options.peer.map(Peer::info), claim)
     }
 
     fn write_options(&self, out: &mut Vec<u8>) -> Result<(), Errno> {
