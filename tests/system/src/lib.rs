@@ -5,6 +5,7 @@
 mod lab;
 mod ovs;
 mod run;
+pub mod tunnel;
 
 pub use lab::{Lab, Netns};
 pub use ovs::Ovs;

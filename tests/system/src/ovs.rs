@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::Lab;
 use crate::run::{Background, background, run, within};
+use crate::{Lab, Netns};
 
 /// The two daemons; they end with this value.
 #[derive(Debug)]
@@ -16,29 +16,43 @@ pub struct Ovs {
 }
 
 impl Ovs {
-    /// Starts both.
+    /// Starts both, on the laboratory's Portway.
     pub fn new(lab: &Lab) -> Self {
-        let folder = lab.path("ovs");
+        let mut ovs = Self::with_database(lab.path("ovs"), &lab.switch);
+        ovs.start(lab);
+        ovs
+    }
+
+    /// Starts both somewhere else and without Portway: bridges are to have OVS's own datapath in user space (`datapath_type=netdev`).
+    pub fn elsewhere(lab: &Lab, netns: &Netns) -> Self {
+        let mut ovs = Self::with_database(lab.path("ovs-elsewhere"), netns);
+        ovs.start_as(netns.command("/usr/lib/openvswitch-switch/ovs-vswitchd"));
+        ovs
+    }
+
+    fn with_database(folder: PathBuf, netns: &Netns) -> Self {
         std::fs::create_dir(&folder).expect("a folder");
         let file = folder.join("conf.db");
         run(Command::new("ovsdb-tool")
             .arg("create")
             .arg(&file)
             .arg("/usr/share/openvswitch/vswitch.ovsschema"));
-        let mut command = lab.switch.command("ovsdb-server");
+        let mut command = netns.command("ovsdb-server");
         command.arg(&file).arg(format!("--remote=punix:{}", folder.join("db.sock").display()));
         command.arg(format!("--unixctl={}", folder.join("db.ctl").display())).arg("-vconsole:off");
         let database = background(&mut command);
         within("the database listens", || folder.join("db.sock").exists());
-        let mut ovs = Self { vswitchd: None, _database: database, folder };
+        let ovs = Self { vswitchd: None, _database: database, folder };
         ovs.vsctl("--no-wait init");
-        ovs.start(lab);
         ovs
     }
 
     /// Starts `ovs-vswitchd`.
     pub fn start(&mut self, lab: &Lab) {
-        let mut command = lab.wrapped("ovs-vswitchd");
+        self.start_as(lab.wrapped("ovs-vswitchd"));
+    }
+
+    fn start_as(&mut self, mut command: Command) {
         command
             .env("OVS_RUNDIR", &self.folder)
             .arg(format!("unix:{}", self.folder.join("db.sock").display()));

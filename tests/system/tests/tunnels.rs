@@ -2,121 +2,17 @@
 //! Tunnels that carry real traffic: to the kernel's own vxlan device, to another Portway, and as tshark reads them.
 #![forbid(unsafe_code)]
 
-use portway_system::{Lab, Netns, Ovs, background, said, within};
-
-/// What a tunnel is made with, and how its packets look.
-#[derive(Clone, Copy)]
-struct Kind {
-    /// For `ovs-dpctl add-if`, after the name.
-    options: &'static str,
-    /// More of the tunnel key than id and addresses.
-    flags: &'static str,
-}
-
-const VXLAN: Kind =
-    Kind { options: "type=vxlan,remote_ip=flow,key=flow,dst_port=4789", flags: "flags(df|key)" };
-const VXLAN_CSUM: Kind = Kind { flags: "flags(df|csum|key)", ..VXLAN };
-const GENEVE: Kind =
-    Kind { options: "type=geneve,remote_ip=flow,key=flow,dst_port=6081", flags: "flags(df|key)" };
-const GRE: Kind = Kind { options: "type=gre,remote_ip=flow,key=flow", flags: "flags(df|key)" };
-
-/// Frames that a host sends and gets: ARP, IPv4 and IPv6, in a VLAN and without.
-const FRAMES: [&str; 5] = [
-    "eth(),eth_type(0x0806),arp()",
-    "eth(),eth_type(0x0800),ipv4()",
-    "eth(),eth_type(0x86dd),ipv6()",
-    "eth(),eth_type(0x8100),vlan(vid=9,pcp=0),encap(eth_type(0x0806),arp())",
-    "eth(),eth_type(0x8100),vlan(vid=9,pcp=0),encap(eth_type(0x0800),ipv4())",
-];
-
-/// A datapath with the first host's port as 1 and a tunnel as 5, and flows between the two: tunnel 5 to `peer`.
-fn connect(lab: &Lab, kind: Kind, local: &str, peer: &str) {
-    lab.dpctl("add-dp dp0");
-    lab.dpctl("add-if dp0 p1");
-    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", kind.options));
-    let (src, dst) = if peer.contains(':') { ("ipv6_src", "ipv6_dst") } else { ("src", "dst") };
-    for frame in FRAMES {
-        lab.dpctl(&format!(
-            "add-flow dp0 in_port(1),{frame} set(tunnel(tun_id=5,{dst}={peer},ttl=64,{})),5",
-            kind.flags
-        ));
-        lab.dpctl(&format!(
-            "add-flow dp0 tunnel(tun_id=5,{src}={peer},{dst}={local},ttl=0/0,flags(+key)),in_port(5),{frame} 1"
-        ));
-    }
-}
-
-/// Sends so many bytes by TCP and compares what arrives.
-fn transfer(from: &Netns, to: &Netns, address: &str, port: u16, bytes: usize) {
-    let server = format!(
-        "import socket,hashlib\ns=socket.create_server(('{address}',{port}),family=socket.AF_INET6 if ':' in '{address}' else socket.AF_INET)\n\
-         print('ready',flush=True)\nc,_=s.accept()\nh=hashlib.sha256()\nn=0\n\
-         while True:\n d=c.recv(1<<20)\n if not d: break\n h.update(d)\n n+=len(d)\nc.sendall(h.hexdigest().encode())\nc.close()"
-    );
-    let client = format!(
-        "import socket,hashlib,random,time\nd=random.Random(5).randbytes({bytes})\n\
-         for _ in range(600):\n try:\n  c=socket.create_connection(('{address}',{port}),60)\n  break\n except OSError: time.sleep(.1)\n\
-         c.sendall(d)\nc.shutdown(socket.SHUT_WR)\nr=b''\n\
-         while len(r)<64:\n  p=c.recv(64)\n  assert p\n  r+=p\nassert r.decode()==hashlib.sha256(d).hexdigest()"
-    );
-    let _server = background(to.command("python3").args(["-c", &server]));
-    let said = said(from.command("python3").args(["-c", &client]));
-    assert!(said.ok, "{} bytes to {address}: {said:?}", bytes);
-}
-
-/// Pings with so many bytes that must not be cut.
-fn pings(from: &Netns, address: &str, bytes: usize) {
-    let size = bytes.to_string();
-    let mut last = None;
-    within(&format!("{address} answers {bytes} bytes"), || {
-        let one = said(from.command("ping").args(["-c", "1", "-W", "5", "-M", "do", "-s", &size, address]));
-        let ok = one.ok;
-        last = Some(one);
-        ok
-    });
-}
-
-/// A laboratory whose second host is the far end of a tunnel, over 172.16.0.0/24 and fd16::/64.
-fn with_remote() -> Lab {
-    let lab = Lab::new(2);
-    lab.install_tunnels();
-    lab.switch.sh(
-        "sysctl -qw net.ipv6.conf.p2.disable_ipv6=0; ip addr add 172.16.0.1/24 dev p2; ip addr add fd16::1/64 dev p2 nodad",
-    );
-    lab.hosts[1].sh(
-        "sysctl -qw net.ipv6.conf.e0.disable_ipv6=0; ip addr add 172.16.0.2/24 dev e0; ip addr add fd16::2/64 dev e0 nodad",
-    );
-    lab.hosts[0].sh("ip link set e0 mtu 1430; ip addr add 10.9.0.1/24 dev e0");
-    lab.hosts[0].sh("sysctl -qw net.ipv6.conf.e0.disable_ipv6=0; ip addr add fd09::1/64 dev e0 nodad; \
-         ip link add link e0 name e0v type dummy 2>/dev/null || true");
-    lab
-}
-
-/// The kernel's vxlan device on the second host, as the other end.
-fn kernel_end(lab: &Lab, options: &str) {
-    lab.hosts[1].sh(&format!(
-        "ip link add vx type vxlan id 5 dstport 4789 {options}; ip link set vx mtu 1430 up; \
-         sysctl -qw net.ipv6.conf.vx.disable_ipv6=0; ip addr add 10.9.0.2/24 dev vx; ip addr add fd09::2/64 dev vx nodad"
-    ));
-}
-
-/// Small packets, large ones, and streams with segments of up to 64 KiB, in both directions.
-fn traffic(near: &Netns, far: &Netns) {
-    pings(near, "10.9.0.2", 56);
-    pings(near, "10.9.0.2", 1402);
-    pings(far, "10.9.0.1", 1402);
-    pings(near, "fd09::2", 1382);
-    transfer(near, far, "10.9.0.2", 7001, 8 << 20);
-    transfer(far, near, "10.9.0.1", 7002, 8 << 20);
-    transfer(near, far, "fd09::2", 7003, 1 << 20);
-    transfer(far, near, "fd09::1", 7004, 1 << 20);
-}
+use portway_system::tunnel::{
+    FRAMES, Kind, address_inside, connect, joined_switches, kernel_end, pings, traffic, transfer,
+    two_switches, widen, with_remote,
+};
+use portway_system::{Lab, Ovs, background, said, within};
 
 #[test]
 fn vxlan_reaches_the_kernels_own() {
     let lab = with_remote();
     kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
-    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    connect(&lab, Kind::VXLAN, "172.16.0.1", "172.16.0.2");
     traffic(&lab.hosts[0], &lab.hosts[1]);
     let modules = lab.portway("module list").out;
     assert!(modules.contains("vport-type-4.so"), "{modules}");
@@ -125,46 +21,192 @@ fn vxlan_reaches_the_kernels_own() {
 #[test]
 fn vxlan_with_checksums_over_ipv6_reaches_the_kernels_own() {
     let lab = with_remote();
+    widen((&lab.switch, "p2"), (&lab.hosts[1], "e0"));
     kernel_end(&lab, "local fd16::2 remote fd16::1");
-    connect(&lab, VXLAN_CSUM, "fd16::1", "fd16::2");
+    connect(&lab, Kind::VXLAN_CSUM, "fd16::1", "fd16::2");
     traffic(&lab.hosts[0], &lab.hosts[1]);
-}
-
-/// Two switches with a host each, and a cable between the switches.
-fn two_switches() -> [Lab; 2] {
-    let labs = [Lab::new(1), Lab::new(1)];
-    labs[0].switch.sh(&format!("ip link add u0 type veth peer name u0 netns {}", labs[1].switch.name()));
-    for (number, lab) in (1..).zip(&labs) {
-        lab.install_tunnels();
-        lab.switch.sh(&format!("ip addr add 172.16.0.{number}/24 dev u0; ip link set u0 up"));
-        lab.hosts[0].sh(&format!(
-            "ip link set e0 mtu 1430 address 02:00:00:00:09:0{number}; sysctl -qw net.ipv6.conf.e0.disable_ipv6=0; \
-             ip addr add 10.9.0.{number}/24 dev e0; ip addr add fd09::{number}/64 dev e0 nodad"
-        ));
-    }
-    labs
-}
-
-fn between_two_switches(kind: Kind) {
-    let [one, two] = two_switches();
-    connect(&one, kind, "172.16.0.1", "172.16.0.2");
-    connect(&two, kind, "172.16.0.2", "172.16.0.1");
-    traffic(&one.hosts[0], &two.hosts[0]);
 }
 
 #[test]
 fn vxlan_joins_two_switches() {
-    between_two_switches(VXLAN);
+    let [one, two] = joined_switches(Kind::VXLAN, "172.16.0.0");
+    traffic(&one.hosts[0], &two.hosts[0]);
 }
 
 #[test]
 fn geneve_joins_two_switches() {
-    between_two_switches(GENEVE);
+    let [one, two] = joined_switches(Kind::GENEVE, "172.16.0.0");
+    traffic(&one.hosts[0], &two.hosts[0]);
+}
+
+#[test]
+fn geneve_joins_two_switches_over_ipv6() {
+    let [one, two] = joined_switches(Kind::GENEVE_CSUM, "fd16::");
+    traffic(&one.hosts[0], &two.hosts[0]);
 }
 
 #[test]
 fn gre_joins_two_switches() {
-    between_two_switches(GRE);
+    let [one, two] = joined_switches(Kind::GRE, "172.16.0.0");
+    traffic(&one.hosts[0], &two.hosts[0]);
+}
+
+/// A stream's segments cross the near switch as they came from the host, of up to 64 KiB, not cut to what fits the tunnel.
+#[test]
+fn segments_of_64_kib_enter_the_tunnel_whole() {
+    let [one, two] = joined_switches(Kind::VXLAN, "172.16.0.0");
+    let (near, far) = (&one.hosts[0], &two.hosts[0]);
+    pings(near, "10.9.0.2", 56);
+    transfer(near, far, "10.9.0.2", 7001, 32 << 20);
+    let number =
+        |line: &str, what: &str| -> Option<u64> { line.split(what).nth(1)?.split(',').next()?.parse().ok() };
+    let flows = one.dpctl("dump-flows dp0");
+    let stream = flows.lines().filter(|line| line.starts_with("in_port(1),") && line.contains("0x0800"));
+    let average =
+        stream.filter_map(|line| Some(number(line, "bytes:")? / number(line, "packets:")?.max(1))).max();
+    assert!(average.is_some_and(|bytes| bytes > 4 * 1450), "{average:?}: {flows}");
+}
+
+/// Tags inside a tunnel: the hosts know nothing of them, the switches push and pop them.
+fn tags_cross(kind: Kind) {
+    let labs = two_switches();
+    // A tag makes packets longer.
+    widen((&labs[0].switch, "u0"), (&labs[1].switch, "u0"));
+    for (number, lab) in labs.iter().enumerate() {
+        let (local, peer) = (["172.16.0.1", "172.16.0.2"][number], ["172.16.0.2", "172.16.0.1"][number]);
+        lab.dpctl("add-dp dp0");
+        lab.dpctl("add-if dp0 p1");
+        lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", kind.options));
+        for frame in ["eth_type(0x0806),arp()", "eth_type(0x0800),ipv4()", "eth_type(0x86dd),ipv6()"] {
+            lab.dpctl(&format!(
+                "add-flow dp0 in_port(1),eth(),{frame} push_vlan(vid=9,pcp=3),{},5",
+                kind.set(peer)
+            ));
+            lab.dpctl(&format!(
+                    "add-flow dp0 {},in_port(5),eth(),eth_type(0x8100),vlan(vid=9,pcp=3),encap({frame}) pop_vlan,1",
+                    kind.from(peer, local)
+                ));
+        }
+    }
+    let [near, far] = [&labs[0].hosts[0], &labs[1].hosts[0]];
+    pings(near, "10.9.0.2", 1422);
+    transfer(near, far, "10.9.0.2", 7001, 1 << 20);
+    transfer(far, near, "fd09::1", 7002, 1 << 20);
+}
+
+#[test]
+fn vlans_cross_a_vxlan() {
+    tags_cross(Kind::VXLAN);
+}
+
+#[test]
+fn vlans_cross_a_geneve_tunnel() {
+    tags_cross(Kind::GENEVE);
+}
+
+#[test]
+fn vlans_cross_a_gre_tunnel() {
+    tags_cross(Kind::GRE);
+}
+
+/// OVS's own datapath in user space on the second host: another program that writes and reads these headers. The far end of the tunnels
+/// is a device of the second host, in VLAN 9 for the third tunnel.
+fn userspace_ovs_end(lab: &Lab) -> Ovs {
+    let far = &lab.hosts[1];
+    far.sh("ethtool -K e0 tx off >/dev/null; ip addr flush dev e0");
+    let ovs = Ovs::elsewhere(lab, far);
+    ovs.vsctl(
+        "add-br outer -- set bridge outer datapath_type=netdev fail_mode=standalone -- add-port outer e0",
+    );
+    far.sh("ip addr add 172.16.0.2/24 dev outer; ip link set outer up");
+    ovs.vsctl("add-br inner -- set bridge inner datapath_type=netdev fail_mode=standalone");
+    address_inside(far, "inner", 2);
+    // It takes no segments to cut into a tunnel.
+    far.sh("ethtool -K inner tx off tso off gso off >/dev/null");
+    ovs
+}
+
+#[test]
+fn geneve_and_gre_reach_ovs_in_user_space() {
+    let lab = with_remote();
+    lab.switch.sh("ethtool -K p2 tx off >/dev/null");
+    let ovs = userspace_ovs_end(&lab);
+    let (near, far) = (&lab.hosts[0], &lab.hosts[1]);
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 p1");
+    for (kind, name, tag) in [
+        (Kind::GENEVE, "geneve", ""),
+        (Kind::GRE, "gre", ""),
+        (Kind::VXLAN, "vxlan", ""),
+        (Kind::GENEVE, "geneve", "tag=9"),
+    ] {
+        lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", kind.options));
+        ovs.vsctl(&format!("set port inner {}", if tag.is_empty() { "tag=[]" } else { tag }));
+        ovs.vsctl(&format!(
+            "add-port inner tun -- set interface tun type={name} options:remote_ip=172.16.0.1 options:key=5"
+        ));
+        let (push, pop) = if tag.is_empty() { ("", "") } else { ("push_vlan(vid=9,pcp=0),", "pop_vlan,") };
+        for frame in ["eth_type(0x0806),arp()", "eth_type(0x0800),ipv4()", "eth_type(0x86dd),ipv6()"] {
+            let inside = if tag.is_empty() {
+                frame.to_owned()
+            } else {
+                format!("eth_type(0x8100),vlan(vid=9,pcp=0),encap({frame})")
+            };
+            lab.dpctl(&format!("add-flow dp0 in_port(1),eth(),{frame} {push}{},5", kind.set("172.16.0.2")));
+            lab.dpctl(&format!(
+                "add-flow dp0 {},in_port(5),eth(),{inside} {pop}1",
+                kind.from("172.16.0.2", "172.16.0.1")
+            ));
+        }
+        // A tag makes packets longer.
+        pings(near, "10.9.0.2", 1400);
+        pings(near, "fd09::2", 1380);
+        near.sh("ip link set e0 mtu 1440");
+        far.sh("ip link set inner mtu 1440");
+        transfer(near, far, "10.9.0.2", 7001, 1 << 20);
+        transfer(far, near, "10.9.0.1", 7002, 1 << 20);
+        lab.dpctl("del-flows dp0");
+        ovs.vsctl("del-port tun");
+        let device = lab
+            .dpctl("show dp0")
+            .lines()
+            .find_map(|line| Some(line.split("port 5: ").nth(1)?.split(' ').next()?.to_owned()));
+        lab.dpctl(&format!("del-if dp0 {}", device.expect("port 5")));
+    }
+}
+
+/// One datapath that takes from a tunnel of this kind what it puts into the kernel's VXLAN, and the other way.
+fn joined_to_vxlan(kind: Kind, over: &str) {
+    let [one, middle] = two_switches();
+    widen((&one.switch, "u0"), (&middle.switch, "u0"));
+    let (near, far) = (&one.hosts[0], &middle.hosts[0]);
+    // The second switch's host becomes the far end, by the kernel's own vxlan, over its cable.
+    middle.switch.sh("ip addr add 172.17.0.1/24 dev p1");
+    far.sh("ip addr flush dev e0; ip link set e0 mtu 1500; ip addr add 172.17.0.2/24 dev e0; \
+         ip link add vx type vxlan id 5 dstport 4789 local 172.17.0.2 remote 172.17.0.1");
+    address_inside(far, "vx", 2);
+    let [a, b] = [1, 2].map(|number| format!("{over}{number}"));
+    connect(&one, kind, &a, &b);
+    middle.dpctl("add-dp dp0");
+    middle.dpctl(&format!("add-if dp0 out,{},port_no=6", Kind::VXLAN.options));
+    middle.dpctl(&format!("add-if dp0 tun,{},port_no=5", kind.options));
+    for frame in FRAMES {
+        let (to_vxlan, from_vxlan) =
+            (Kind::VXLAN.set("172.17.0.2"), Kind::VXLAN.from("172.17.0.2", "172.17.0.1"));
+        middle.dpctl(&format!("add-flow dp0 {},in_port(5),{frame} {to_vxlan},6", kind.from(&a, &b)));
+        middle.dpctl(&format!("add-flow dp0 {from_vxlan},in_port(6),{frame} {},5", kind.set(&a)));
+    }
+    traffic(near, far);
+}
+
+#[test]
+fn a_datapath_joins_geneve_over_ipv6_and_vxlan() {
+    joined_to_vxlan(Kind::GENEVE_CSUM, "fd16::");
+}
+
+#[test]
+fn a_datapath_joins_gre_and_vxlan() {
+    joined_to_vxlan(Kind::GRE, "172.16.0.");
 }
 
 /// What tshark reads of the packets that the second host gets while `send` is at work, until there are some; a line of fields for each.
@@ -198,7 +240,7 @@ fn tshark_reads_geneve() {
     lab.hosts[0].sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
     lab.dpctl("add-dp dp0");
     lab.dpctl("add-if dp0 p1");
-    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", GENEVE.options));
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", Kind::GENEVE.options));
     // (ovs-dpctl itself does not read these options back as one action.)
     let said = lab.portway(
         "flow add dp0 in_port(1),eth(),eth_type(0x0800),ipv4() \
@@ -232,8 +274,8 @@ fn tshark_reads_gre_and_vxlan_with_policy() {
     lab.hosts[0].sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
     lab.dpctl("add-dp dp0");
     lab.dpctl("add-if dp0 p1");
-    lab.dpctl(&format!("add-if dp0 g,{},port_no=5", GRE.options));
-    lab.dpctl(&format!("add-if dp0 v,{},exts=gbp,port_no=6", VXLAN.options));
+    lab.dpctl(&format!("add-if dp0 g,{},port_no=5", Kind::GRE.options));
+    lab.dpctl(&format!("add-if dp0 v,{},exts=gbp,port_no=6", Kind::VXLAN.options));
     lab.dpctl(
         "add-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() \
          set(tunnel(tun_id=0xdeadbeef,dst=172.16.0.2,ttl=9,flags(csum|key))),5,\
@@ -260,6 +302,14 @@ fn tshark_reads_gre_and_vxlan_with_policy() {
     assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
 }
 
+/// Runs `portway` commands that must succeed.
+fn portway(lab: &Lab, commands: &[&str]) {
+    for command in commands {
+        let said = lab.portway(command);
+        assert!(said.ok, "{command}: {said:?}");
+    }
+}
+
 /// Learning bridges know no tunnel keys: a port with one peer does not need them.
 #[test]
 fn a_bridge_joins_two_tunnels() {
@@ -269,23 +319,75 @@ fn a_bridge_joins_two_tunnels() {
     // The first host becomes the far end of another tunnel, over its cable.
     lab.switch.sh("ip addr add 172.17.0.1/24 dev p1");
     lab.hosts[0].sh("ip addr flush dev e0; ip link set e0 mtu 1500; ip addr add 172.17.0.2/24 dev e0; \
-         ip link add vx type vxlan id 9 dstport 4790 local 172.17.0.2 remote 172.17.0.1; \
-         ip link set vx mtu 1430 up; sysctl -qw net.ipv6.conf.vx.disable_ipv6=0; \
-         ip addr add 10.9.0.1/24 dev vx; ip addr add fd09::1/64 dev vx nodad");
-    for command in [
-        "bridge add br0",
-        "port add br0 vx0 --type vxlan -o dst_port=4789 -o remote=172.16.0.2 -o key=5",
-        "port add br0 vx1 --type vxlan -o dst_port=4790 -o remote=172.17.0.2 -o key=9",
-    ] {
-        let said = lab.portway(command);
-        assert!(said.ok, "{command}: {said:?}");
-    }
+         ip link add vx type vxlan id 9 dstport 4790 local 172.17.0.2 remote 172.17.0.1");
+    address_inside(&lab.hosts[0], "vx", 1);
+    portway(
+        &lab,
+        &[
+            "bridge add br0",
+            "port add br0 vx0 --type vxlan -o dst_port=4789 -o remote=172.16.0.2 -o key=5",
+            "port add br0 vx1 --type vxlan -o dst_port=4790 -o remote=172.17.0.2 -o key=9",
+        ],
+    );
     traffic(&lab.hosts[0], far);
     // Another network id is none of the port's.
     far.sh("ip link del vx");
     kernel_end_with(&lab, 6);
     assert!(!far.reaches("10.9.0.1"));
     within("they are counted", || lab.portway("drops").out.contains("tunnel_bad_header"));
+}
+
+/// Two learning bridges with ports of all kinds, which have one peer each: the first is joined to the second by Geneve over IPv6, then by
+/// GRE; the second to the kernel by VXLAN.
+#[test]
+fn bridges_are_joined_by_geneve_and_by_gre() {
+    let [one, two] = two_switches();
+    widen((&one.switch, "u0"), (&two.switch, "u0"));
+    let (near, far) = (&one.hosts[0], &two.hosts[0]);
+    two.switch.sh("ip addr add 172.17.0.1/24 dev p1");
+    far.sh("ip addr flush dev e0; ip link set e0 mtu 1500; ip addr add 172.17.0.2/24 dev e0; \
+         ip link add vx type vxlan id 9 dstport 4789 local 172.17.0.2 remote 172.17.0.1");
+    address_inside(far, "vx", 2);
+    portway(
+        &one,
+        &[
+            "bridge add br0",
+            "port add br0 p1",
+            "port add br0 t0 --type geneve -o dst_port=6081 -o remote=fd16::2 -o key=16777215",
+        ],
+    );
+    portway(
+        &two,
+        &[
+            "bridge add br0",
+            "port add br0 v0 --type vxlan -o dst_port=4789 -o remote=172.17.0.2 -o key=9",
+            "port add br0 t0 --type geneve -o dst_port=6081 -o remote=fd16::1 -o key=16777215",
+        ],
+    );
+    traffic(near, far);
+    for (lab, peer) in [(&one, "172.16.0.2"), (&two, "172.16.0.1")] {
+        portway(
+            lab,
+            &["port del t0", &format!("port add br0 t0 --type gre -o remote={peer} -o key=4294967295")],
+        );
+    }
+    traffic(near, far);
+    // Another key is none of the port's, and neither is none.
+    portway(&one, &["port del t0", "port add br0 t0 --type gre -o remote=172.16.0.2"]);
+    assert!(!near.reaches("10.9.0.2"));
+    within("they are counted", || two.portway("drops").out.contains("tunnel_bad_header"));
+    portway(&two, &["port del t0", "port add br0 t0 --type gre -o remote=172.16.0.1"]);
+    pings(near, "10.9.0.2", 1400);
+    for (wrong, why) in [
+        ("--type gre -o remote=fd16::2", ""),
+        ("--type geneve -o dst_port=6082 -o remote=nowhere", ""),
+        ("--type geneve -o dst_port=6082 -o remote=10.0.0.1 -o key=16777216", ""),
+        ("--type vxlan -o dst_port=4790 -o remote=10.0.0.1 -o key=16777216", ""),
+        ("--type gre -o remote=10.0.0.1 -o key=4294967296", ""),
+    ] {
+        let said = one.portway(&format!("port add br0 t1 {wrong}"));
+        assert!(!said.ok && said.err.contains(why), "{wrong}: {said:?}");
+    }
 }
 
 fn kernel_end_with(lab: &Lab, id: u32) {
@@ -300,7 +402,7 @@ fn kernel_end_with(lab: &Lab, id: u32) {
 fn routes_and_mtus_come_and_go() {
     let lab = with_remote();
     kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
-    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    connect(&lab, Kind::VXLAN, "172.16.0.1", "172.16.0.2");
     let near = &lab.hosts[0];
     pings(near, "10.9.0.2", 56);
     let counted = |reason: &str| lab.portway("drops").out.contains(reason);
@@ -324,7 +426,7 @@ fn routes_and_mtus_come_and_go() {
 
     lab.switch.sh("ip link del vxlan_sys_4789");
     within("the port goes with its device", || !lab.try_dpctl("show dp0").out.contains("vxlan"));
-    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", VXLAN.options));
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", Kind::VXLAN.options));
     pings(near, "10.9.0.2", 56);
 }
 
@@ -344,7 +446,7 @@ fn flood(sources: u32, once: bool) -> String {
 #[test]
 fn ten_thousand_peers_are_heard() {
     let lab = with_remote();
-    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    connect(&lab, Kind::VXLAN, "172.16.0.1", "172.16.0.2");
     lab.switch.sh("ip route add 10.200.0.0/16 via 172.16.0.2; sysctl -qw net.ipv4.conf.all.rp_filter=0");
     lab.hosts[1].sh("ip route add local 10.200.0.0/16 dev lo");
     lab.dpctl(
@@ -367,7 +469,7 @@ fn ten_thousand_peers_are_heard() {
 fn a_port_goes_while_packets_come() {
     let lab = with_remote();
     kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
-    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    connect(&lab, Kind::VXLAN, "172.16.0.1", "172.16.0.2");
     lab.hosts[1].sh("ip route add local 10.200.0.0/16 dev lo");
     lab.switch.sh("ip route add 10.200.0.0/16 via 172.16.0.2; sysctl -qw net.ipv4.conf.all.rp_filter=0");
     let mut flooding = lab.hosts[1].command("python3");
@@ -375,7 +477,7 @@ fn a_port_goes_while_packets_come() {
     let pid = lab.daemon_pid();
     for _ in 0..10 {
         lab.dpctl("del-if dp0 vxlan_sys_4789");
-        lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", VXLAN.options));
+        lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", Kind::VXLAN.options));
     }
     within("bad ones are counted", || lab.portway("drops").out.contains("tunnel_bad_header"));
     drop(flooding);
@@ -390,7 +492,7 @@ fn a_tunnel_into_itself_comes_to_rest() {
     let lab = with_remote();
     lab.dpctl("add-dp dp0");
     lab.dpctl("add-if dp0 p1");
-    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", VXLAN.options));
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", Kind::VXLAN.options));
     lab.switch.sh("ip addr add 172.20.0.1/24 dev dp0; ip link set dp0 up; \
          ip neigh add 172.20.0.2 lladdr 02:00:00:00:20:02 dev dp0");
     for port in [0, 1] {
@@ -441,7 +543,7 @@ fn vswitchd_makes_tunnels() {
 fn tunnels_are_there_again_after_a_restart() {
     let mut lab = with_remote();
     kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
-    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    connect(&lab, Kind::VXLAN, "172.16.0.1", "172.16.0.2");
     pings(&lab.hosts[0], "10.9.0.2", 56);
     lab.stop_daemon();
     lab.start_daemon();
