@@ -13,37 +13,16 @@
 set -euo pipefail
 capture=$1 seconds=$2 rule=$3
 
-dir=$(mktemp -d /run/ovs-dpdk.XXXXXX)
-export OVS_RUNDIR=$dir OVS_LOGDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir
-stop() {
-  for daemon in ovs-vswitchd ovsdb-server; do
-    if [ -f "$dir/$daemon.pid" ]; then
-      pid=$(cat "$dir/$daemon.pid")
-      kill "$pid" 2>/dev/null || true
-      # a polling core and the huge pages must be free before the next round starts
-      while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
-    fi
-  done
-  # its devices outlive it
-  for device in peerbr ovs-netdev; do ip link del "$device" 2>/dev/null || true; done
-  rm -rf "$dir"
-}
-trap stop EXIT
+. "$(dirname "$0")/ovs.sh"
+ovs_in "$(mktemp -d /run/ovs-dpdk.XXXXXX)"
+vswitchd=/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk
+trap 'ovs_stop peerbr' EXIT
 
 last_cpu=$(($(nproc --all) - 1))
 mkdir -p /dev/hugepages
 mountpoint -q /dev/hugepages || mount -t hugetlbfs hugetlbfs /dev/hugepages
 
-start() {
-  local name=$1
-  shift
-  "$@" --pidfile="$dir/$name.pid" --log-file="$dir/$name.log" -vconsole:off --detach >/dev/null 2>&1 ||
-    { echo "$name did not start:" >&2; tail -n 5 "$dir/$name.log" >&2; exit 1; }
-}
-ovsdb-tool create "$dir/conf.db" /usr/share/openvswitch/vswitch.ovsschema
-start ovsdb-server ovsdb-server "$dir/conf.db" --remote="punix:$dir/db.sock"
-vsctl() { ovs-vsctl --db="unix:$dir/db.sock" --timeout=20 "$@"; }
-vsctl --no-wait init
+ovs_database
 # --no-pci: the machine's own network cards are left alone
 vsctl --no-wait set Open_vSwitch . \
   other_config:dpdk-init=true \
@@ -51,7 +30,7 @@ vsctl --no-wait set Open_vSwitch . \
   other_config:dpdk-lcore-mask=1 \
   other_config:pmd-cpu-mask="$(printf '%x' $((1 << last_cpu)))" \
   other_config:dpdk-extra=--no-pci
-start ovs-vswitchd /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk "unix:$dir/db.sock"
+ovs_vswitchd
 
 vsctl add-br peerbr -- set Bridge peerbr datapath_type=netdev fail_mode=secure
 vsctl add-port peerbr out -- set Interface out type=dpdk ofport_request=2 options:dpdk-devargs=net_null0,no-rx=1

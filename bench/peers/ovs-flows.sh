@@ -6,22 +6,16 @@
 #   ovs-flows.sh up system DEVICE...     on Portway's: $WRAP is what stands before ovs-vswitchd
 #   ovs-flows.sh down                    ends it
 set -euo pipefail
-dir=/run/ovs-flows
-export OVS_RUNDIR=$dir OVS_LOGDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir
-vsctl() { ovs-vsctl --db="unix:$dir/db.sock" --timeout=20 "$@"; }
+. "$(dirname "$0")/ovs.sh"
+ovs_in /run/ovs-flows
 
 case $1 in
 up)
   kind=$2
   shift 2
-  mkdir -p "$dir"
-  quiet=(--detach -vconsole:off)
-  ovsdb-tool create "$dir/conf.db" /usr/share/openvswitch/vswitch.ovsschema
-  ovsdb-server "$dir/conf.db" --remote="punix:$dir/db.sock" --pidfile="$dir/ovsdb.pid" "${quiet[@]}" 2>/dev/null
-  vsctl --no-wait init
+  ovs_database
   # shellcheck disable=SC2086 # several words
-  ${WRAP:-} /usr/lib/openvswitch-switch/ovs-vswitchd "unix:$dir/db.sock" --pidfile="$dir/vswitchd.pid" \
-    --log-file="$dir/vswitchd.log" "${quiet[@]}" 2>/dev/null
+  ovs_vswitchd ${WRAP:-}
   vsctl add-br flowbr -- set Bridge flowbr datapath_type="$kind" fail_mode=standalone
   for device in "$@"; do vsctl add-port flowbr "$device"; done
   # A hash over the ports makes them part of every flow.
@@ -29,14 +23,6 @@ up)
     'udp,actions=multipath(symmetric_l3l4+udp,1024,modulo_n,1,0,NXM_NX_REG0[]),NORMAL'
   ;;
 down)
-  for file in "$dir"/vswitchd.pid "$dir"/ovsdb.pid; do
-    [ -f "$file" ] || continue
-    pid=$(cat "$file")
-    kill "$pid" 2>/dev/null || true
-    while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
-  done
-  # its devices outlive it
-  for device in flowbr ovs-netdev; do ip link del "$device" 2>/dev/null || true; done
-  rm -rf "$dir"
+  ovs_stop flowbr
   ;;
 esac

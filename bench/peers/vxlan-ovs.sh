@@ -7,23 +7,20 @@
 #   vxlan-ovs.sh down                   ends them
 set -euo pipefail
 
+. "$(dirname "$0")/ovs.sh"
+
 side() {
-  local n=$1 device=$2 dir=/run/ovs-vxlan$1
-  export OVS_RUNDIR=$dir OVS_LOGDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir
-  mkdir -p "$dir"
-  local in=(ip netns exec "bv$n") quiet=(--detach -vconsole:off)
-  local vsctl=(ovs-vsctl --db="unix:$dir/db.sock" --timeout=20)
-  ovsdb-tool create "$dir/conf.db" /usr/share/openvswitch/vswitch.ovsschema
-  "${in[@]}" ovsdb-server "$dir/conf.db" --remote="punix:$dir/db.sock" --pidfile="$dir/ovsdb.pid" "${quiet[@]}" 2>/dev/null
-  "${vsctl[@]}" --no-wait init
-  "${in[@]}" /usr/lib/openvswitch-switch/ovs-vswitchd "unix:$dir/db.sock" --pidfile="$dir/vswitchd.pid" \
-    --log-file="$dir/vswitchd.log" "${quiet[@]}" 2>/dev/null
+  local n=$1 device=$2
+  local in=(ip netns exec "bv$n")
+  ovs_in "/run/ovs-vxlan$n"
+  ovs_database "${in[@]}"
+  ovs_vswitchd "${in[@]}"
   ip -n "bv$n" addr flush dev u
   "${in[@]}" ethtool -K u tx off >/dev/null
-  "${vsctl[@]}" add-br brphy -- set Bridge brphy datapath_type=netdev fail_mode=standalone -- add-port brphy u
+  vsctl add-br brphy -- set Bridge brphy datapath_type=netdev fail_mode=standalone -- add-port brphy u
   ip -n "bv$n" addr add "172.31.0.$n/24" dev brphy
   ip -n "bv$n" link set brphy up
-  "${vsctl[@]}" add-br brint -- set Bridge brint datapath_type=netdev fail_mode=standalone -- add-port brint "$device" \
+  vsctl add-br brint -- set Bridge brint datapath_type=netdev fail_mode=standalone -- add-port brint "$device" \
     -- add-port brint vx -- set Interface vx type=vxlan "options:remote_ip=172.31.0.$((3 - n))" options:key=7
 }
 
@@ -34,14 +31,8 @@ up)
   ;;
 down)
   for n in 1 2; do
-    dir=/run/ovs-vxlan$n
-    for file in "$dir"/vswitchd.pid "$dir"/ovsdb.pid; do
-      [ -f "$file" ] || continue
-      pid=$(cat "$file")
-      kill "$pid" 2>/dev/null || true
-      while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
-    done
-    rm -rf "$dir"
+    ovs_in /run/ovs-vxlan$n
+    ovs_stop
   done
   ;;
 esac
