@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Forwarding in memory, capture file to null port, on one core: us against OVS-DPDK.
 
-use super::row::{Goal, Row, figure};
+use super::contest::{Rival, contest};
+use super::row::{Goal, Row};
 use super::run::Bench;
 use super::{capture, peers};
 use anyhow::Result;
@@ -45,18 +46,12 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     for (rule, flows) in wanted {
         let what = format!("in memory, 64 bytes, one core, {}, {flows} flows", rule.what);
         let name = name(rule, flows);
-        rows.push(match rounds(bench, rule, flows, &name) {
-            Ok((ours, theirs)) => Row {
-                name,
-                what,
-                unit: "Mpps",
-                ours,
-                peer: Some(("OVS-DPDK", theirs)),
-                goal: GOAL,
-                trouble: None,
-            },
-            Err(error) => Row::troubled(&name, &what, GOAL, &error),
-        });
+        let capture = bench.scratch.join(format!("{flows}.pcap"));
+        capture::write(&capture, flows)?;
+        let theirs = || peers::ovs_dpdk(&capture, bench.seconds(), rule.openflow);
+        let rival = Rival { row: &name, what: &what, goal: GOAL, name: "OVS-DPDK", measure: &theirs };
+        contest(bench, rows, (&name, "Mpps"), &|| forward(bench, rule.name, &capture), &[rival]);
+        std::fs::remove_file(&capture)?;
     }
     Ok(())
 }
@@ -68,26 +63,6 @@ pub(super) fn names() -> impl Iterator<Item = String> {
 
 fn name(rule: &Rule, flows: u32) -> String {
     format!("memory-{}-{flows}", rule.name)
-}
-
-fn rounds(bench: &Bench, rule: &Rule, flows: u32, name: &str) -> Result<(Vec<f64>, Vec<f64>)> {
-    let capture = bench.scratch.join(format!("{flows}.pcap"));
-    capture::write(&capture, flows)?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=bench.rounds() {
-        if !bench.peers_only() {
-            ours.push(forward(bench, rule.name, &capture)?);
-        }
-        theirs.push(peers::ovs_dpdk(&capture, bench.seconds(), rule.openflow)?);
-        let last = |figures: &[f64]| figures.last().map_or_else(|| "-".to_owned(), |last| figure(*last));
-        bench.tell(&format!(
-            "{name} round {round}: portway {}, OVS-DPDK {} Mpps",
-            last(&ours),
-            last(&theirs)
-        ));
-    }
-    std::fs::remove_file(&capture)?;
-    Ok((ours, theirs))
 }
 
 fn forward(bench: &Bench, rule: &str, capture: &Path) -> Result<f64> {

@@ -5,7 +5,9 @@
 //! median of the rounds' ratios. `docs/performance.md` says how each figure is made.
 
 mod capture;
+mod contest;
 mod flows;
+mod hosts;
 mod huge_pages;
 mod memory;
 mod parts;

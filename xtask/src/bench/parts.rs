@@ -56,7 +56,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     for part in PARTS.iter().filter(|part| bench.wants(part.name)) {
         let figures = repeat(bench, || peers::number(&bench.portway_bench(part.arguments)?, part.figure));
-        rows.push(row(part.name, part.what, part.unit, part.goal, figures.map(|ours| (ours, None))));
+        rows.push(Row::new(part.name, part.what, part.unit, part.goal, figures.map(|ours| (ours, None))));
     }
     for masks in MASKS {
         let name = format!("masks-{masks}");
@@ -64,25 +64,14 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
             let what =
                 format!("{masks} masks live, packets spread over them: time per packet against 1 mask");
             let figures = masks_cost(bench, *masks).map(|(ours, one)| (ours, Some(("1 mask", one))));
-            rows.push(row(&name, &what, "ns/packet", MASK_GOAL, figures));
+            rows.push(Row::new(&name, &what, "ns/packet", MASK_GOAL, figures));
         }
     }
     if bench.wants(WORKERS.0) {
         let figures = workers(bench).map(|(two, one)| (two, Some(("1 worker", one))));
-        rows.push(row(WORKERS.0, WORKERS.1, "Mpps", WORKERS_GOAL, figures));
+        rows.push(Row::new(WORKERS.0, WORKERS.1, "Mpps", WORKERS_GOAL, figures));
     }
     Ok(())
-}
-
-type Measured = Result<(Vec<f64>, Option<(&'static str, Vec<f64>)>)>;
-
-fn row(name: &str, what: &str, unit: &'static str, goal: Goal, figures: Measured) -> Row {
-    match figures {
-        Ok((ours, peer)) => {
-            Row { name: name.to_owned(), what: what.to_owned(), unit, ours, peer, goal, trouble: None }
-        }
-        Err(error) => Row::troubled(name, what, goal, &error),
-    }
 }
 
 fn repeat(bench: &Bench, mut once: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {

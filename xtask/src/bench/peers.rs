@@ -14,8 +14,13 @@ pub(super) struct Peer {
 impl Peer {
     /// Has the peer switch between these devices.
     pub(super) fn up(script: &'static str, devices: &[&str]) -> Result<Self> {
+        Self::up_behind("", script, devices)
+    }
+
+    /// The same with words before the peer's command line, and what else its script takes before the devices.
+    pub(super) fn up_behind(wrap: &str, script: &'static str, arguments: &[&str]) -> Result<Self> {
         let peer = Self { script };
-        process::capture(self::script(script).arg("up").args(devices))?;
+        process::capture(self::script(script).arg("up").args(arguments).env("WRAP", wrap))?;
         Ok(peer)
     }
 }

@@ -2,6 +2,7 @@
 //! One line of the bench table: rounds, what they come to, and what they ought to.
 
 use serde_json::{Value, json};
+use std::fmt::Display;
 
 /// What was measured for one line.
 pub(super) struct Row {
@@ -46,17 +47,25 @@ pub(super) enum Verdict {
     Reported,
 }
 
+/// Our figures, and the peer's name with its own.
+pub(super) type Sides = (Vec<f64>, Option<(&'static str, Vec<f64>)>);
+
 impl Row {
-    /// A line whose measurement did not work.
-    pub(super) fn troubled(name: &str, what: &str, goal: Goal, trouble: &anyhow::Error) -> Self {
-        Self {
-            name: name.to_owned(),
-            what: what.to_owned(),
-            unit: "",
-            ours: Vec::new(),
-            peer: None,
-            goal,
-            trouble: Some(format!("{trouble:#}")),
+    /// A line: what was measured, or why that did not work.
+    pub(super) fn new<Trouble: Display>(
+        name: &str,
+        what: &str,
+        unit: &'static str,
+        goal: Goal,
+        measured: Result<Sides, Trouble>,
+    ) -> Self {
+        let (name, what) = (name.to_owned(), what.to_owned());
+        match measured {
+            Ok((ours, peer)) => Self { name, what, unit, ours, peer, goal, trouble: None },
+            Err(trouble) => {
+                let trouble = Some(format!("{trouble:#}"));
+                Self { name, what, unit: "", ours: Vec::new(), peer: None, goal, trouble }
+            }
         }
     }
 
@@ -169,8 +178,13 @@ fn rounds(figures: &[f64]) -> String {
     figures.iter().map(|value| figure(*value)).collect::<Vec<_>>().join("  ")
 }
 
+/// The figure of the last round, if there was one.
+pub(super) fn last(figures: &[f64]) -> String {
+    figures.last().map_or_else(|| "-".to_owned(), |last| figure(*last))
+}
+
 /// Three digits that matter.
-pub(super) fn figure(value: f64) -> String {
+fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -185,7 +199,7 @@ mod tests {
 
     fn row(ours: &[f64], theirs: &[f64], goal: Goal) -> Row {
         let peer = (!theirs.is_empty()).then(|| ("peer", theirs.to_vec()));
-        Row { name: "n".into(), what: "w".into(), unit: "u", ours: ours.to_vec(), peer, goal, trouble: None }
+        Row::new("n", "w", "u", goal, Ok::<_, &str>((ours.to_vec(), peer)))
     }
 
     #[test]
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_line_without_figures_says_why() {
-        let row = Row::troubled("n", "w", Goal::Zero, &anyhow::anyhow!("no such program"));
+        let row = Row::new("n", "w", "u", Goal::Zero, Err("no such program"));
         assert!(row.to_text().contains("no figure: no such program"));
         assert_eq!(row.to_json()["verdict"], "MISSED");
     }

@@ -62,18 +62,8 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
             let devices = Devices::new(case.ports, &bench.scratch)?;
             (case.measure)(bench, &devices)
         });
-        rows.push(match figures.collect::<Result<Vec<_>>>() {
-            Ok(ours) => Row {
-                name: case.name.to_owned(),
-                what: case.what.to_owned(),
-                unit: case.unit,
-                ours,
-                peer: None,
-                goal: case.goal,
-                trouble: None,
-            },
-            Err(error) => Row::troubled(case.name, case.what, case.goal, &error),
-        });
+        let measured = figures.collect::<Result<Vec<_>>>().map(|ours| (ours, None));
+        rows.push(Row::new(case.name, case.what, case.unit, case.goal, measured));
     }
     Ok(())
 }
