@@ -232,8 +232,16 @@ impl Compiler<'_> {
                 }
                 Edit::SetEthernet(rewrite)
             }
-            Set::Ipv4(fields) => Edit::SetIpv4(self.set_ipv4(fields, layers)?),
-            Set::Ipv6(fields) => Edit::SetIpv6(Box::new(self.set_ipv6(fields, layers)?)),
+            Set::Ipv4(fields) => {
+                let rewrite = Ipv4Rewrite::new(fields)?;
+                self.check_ip((ethertype::IPV4, "ipv4"), fields, layers, |ip| (ip.proto, ip.frag))?;
+                Edit::SetIpv4(rewrite)
+            }
+            Set::Ipv6(fields) => {
+                let rewrite = Ipv6Rewrite::new(fields)?;
+                self.check_ip((ethertype::IPV6, "ipv6"), fields, layers, |ip| (ip.proto, ip.frag))?;
+                Edit::SetIpv6(Box::new(rewrite))
+            }
             Set::Tcp(ports) => self.set_ports(Transport::Tcp, ports, layers)?,
             Set::Udp(ports) => self.set_ports(Transport::Udp, ports, layers)?,
             Set::Sctp(ports) => self.set_ports(Transport::Sctp, ports, layers)?,
@@ -257,46 +265,27 @@ impl Compiler<'_> {
         Ok(edit)
     }
 
-    fn set_ipv4(
+    /// Whether the packet has the IP header whose fields are to be set. Its protocol and fragment state travel with the addresses but
+    /// cannot be written: SET must repeat the key's, SET_MASKED must leave them out.
+    fn check_ip<T>(
         &self,
-        fields: &Masked<portway_flow::Ipv4Fields>,
+        (eth_type, name): (u16, &'static str),
+        fields: &Masked<T>,
         layers: Layers,
-    ) -> Result<Ipv4Rewrite, Error> {
-        let rewrite = Ipv4Rewrite::new(fields)?;
-        if layers.eth_type != ethertype::IPV4 {
-            return Err(Error::HeaderNotMatched("ipv4"));
+        unwritable: impl Fn(&T) -> (u8, u8),
+    ) -> Result<(), Error> {
+        if layers.eth_type != eth_type {
+            return Err(Error::HeaderNotMatched(name));
         }
-        self.same_protocol(
-            fields.value.proto,
-            fields.value.frag,
-            fields.mask.as_ref().map(|m| (m.proto, m.frag)),
-        )?;
-        Ok(rewrite)
-    }
-
-    fn set_ipv6(
-        &self,
-        fields: &Masked<portway_flow::Ipv6Fields>,
-        layers: Layers,
-    ) -> Result<Ipv6Rewrite, Error> {
-        let rewrite = Ipv6Rewrite::new(fields)?;
-        if layers.eth_type != ethertype::IPV6 {
-            return Err(Error::HeaderNotMatched("ipv6"));
-        }
-        self.same_protocol(
-            fields.value.proto,
-            fields.value.frag,
-            fields.mask.as_ref().map(|m| (m.proto, m.frag)),
-        )?;
-        Ok(rewrite)
-    }
-
-    /// Protocol and fragment state travel with the addresses but cannot be written: SET must repeat the key's, SET_MASKED
-    /// must leave them out.
-    fn same_protocol(&self, proto: u8, frag: u8, mask: Option<(u8, u8)>) -> Result<(), Error> {
-        let (proto_differs, frag_differs) = match mask {
-            Some((proto_mask, frag_mask)) => (proto_mask != 0, frag_mask != 0),
-            None => (proto != self.key.ip_proto, frag != self.key.ip_frag),
+        let (proto_differs, frag_differs) = match &fields.mask {
+            Some(mask) => {
+                let (proto, frag) = unwritable(mask);
+                (proto != 0, frag != 0)
+            }
+            None => {
+                let (proto, frag) = unwritable(&fields.value);
+                (proto != self.key.ip_proto, frag != self.key.ip_frag)
+            }
         };
         if proto_differs {
             return Err(Error::NotWritable("the IP protocol"));
