@@ -62,6 +62,8 @@ pub(crate) fn look(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport)
     let Some(mut stats) = counted else { return Seen { stats: crate::describe::vport_stats(&own), netnsid } };
     if port.port_type() == OVS_VPORT_TYPE_INTERNAL {
         // What the switch sends to the device is received there, without its Ethernet header.
+        stats.rx_packets += own.tx_apart;
+        stats.rx_bytes += own.tx_apart_bytes;
         stats.rx_bytes =
             stats.rx_bytes.saturating_sub(ETH_HLEN * stats.rx_packets + VLAN_HLEN * own.tx_tagged);
         // Frames that are too long; other devices count what they refuse themselves.

@@ -85,7 +85,7 @@ extern "C" {
 #define PORTWAY_PACKET_REFUSED (1 << 5)
 
 /* Version of this ABI. A module built for another one is refused by name. */
-#define PORTWAY_ABI_VERSION 2
+#define PORTWAY_ABI_VERSION 3
 
 /* First word of a `PortModule`: "PWVP". */
 #define PORTWAY_MAGIC 0x50565750u
@@ -323,8 +323,10 @@ struct portway_tx_report {
 	uint32_t no_tunnel;
 	/* Packets without tunnel metadata that the port counts nowhere. */
 	uint32_t ignored;
-	/* Zero. */
-	uint32_t pad;
+	/* How many of `sent` went a way on which the port's device does not count them in its own statistics. */
+	uint32_t apart;
+	/* Bytes of those. */
+	uint64_t apart_bytes;
 };
 
 /* One option of a port type: how the config file and the command line name an attribute. */

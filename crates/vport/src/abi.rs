@@ -29,7 +29,7 @@ pub use portway_buf::tunnel_flags;
 use portway_buf::{PoolHandle, RawPacket};
 
 /// Version of this ABI. A module built for another one is refused by name.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// First word of a [`PortModule`]: "PWVP".
 pub const MAGIC: u32 = 0x5056_5750;
@@ -176,8 +176,10 @@ pub struct TxReport {
     pub no_tunnel: u32,
     /// Packets without tunnel metadata that the port counts nowhere.
     pub ignored: u32,
-    /// Zero.
-    pub pad: u32,
+    /// How many of `sent` went a way on which the port's device does not count them in its own statistics.
+    pub apart: u32,
+    /// Bytes of those.
+    pub apart_bytes: u64,
 }
 
 /// Kinds of option values, [`OptionSpec::kind`].

@@ -51,6 +51,10 @@ port_counters! {
     TxDropped = tx_dropped,
     /// Packets sent with a VLAN tag, which the kernel keeps beside the frame and does not count among its bytes.
     TxTagged = tx_tagged,
+    /// Packets sent that the device's own statistics do not have.
+    TxApart = tx_apart,
+    /// Bytes of those.
+    TxApartBytes = tx_apart_bytes,
     /// Upcalls that were queued.
     UpcallSuccess = upcall_success,
     /// Upcalls that were lost.

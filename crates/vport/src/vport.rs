@@ -366,6 +366,10 @@ impl Vport {
         if tagged != 0 {
             counters.add(PortCounter::TxTagged as usize, tagged.min(outcome.sent));
         }
+        if outcome.apart != 0 {
+            counters.add(PortCounter::TxApart as usize, outcome.apart);
+            counters.add(PortCounter::TxApartBytes as usize, outcome.apart_bytes);
+        }
         if outcome.errors + outcome.dropped + outcome.contained + outcome.ignored != 0 {
             self.count_lost(worker, &outcome, drops);
         }

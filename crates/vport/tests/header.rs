@@ -104,7 +104,18 @@ fn in_rust() -> BTreeMap<String, i64> {
     layout!(
         rust,
         ABI,
-        TxReport { sent, errors, dropped, no_route, sent_bytes, over_mtu, no_tunnel, ignored, pad }
+        TxReport {
+            sent,
+            errors,
+            dropped,
+            no_route,
+            sent_bytes,
+            over_mtu,
+            no_tunnel,
+            ignored,
+            apart,
+            apart_bytes
+        }
     );
     layout!(rust, ABI, OptionSpec { attr, kind, name, help });
     layout!(rust, ABI, HostApi { size, abi_version, log, set_tunnel, get_tunnel });
@@ -138,9 +149,15 @@ fn in_rust() -> BTreeMap<String, i64> {
             shortcuts
         }
     );
+    let constants = constants().into_iter().map(|(name, value)| (format!("constant {name}"), value));
+    rust.extend(constants);
+    rust
+}
+
+fn constants() -> Vec<(&'static str, i64)> {
     use portway_buf::flags;
     use portway_vport::abi::{info_flags, log_level, option_kind, refused, shortcut_layout, tunnel_flags};
-    for (name, value) in [
+    vec![
         ("ABI_VERSION", i64::from(ABI_VERSION)),
         ("MAGIC", i64::from(MAGIC)),
         ("E_PANIC", i64::from(E_PANIC)),
@@ -185,10 +202,7 @@ fn in_rust() -> BTreeMap<String, i64> {
         ("TUNNEL_GENEVE_OPT", i64::from(tunnel_flags::GENEVE_OPT)),
         ("TUNNEL_VXLAN_OPT", i64::from(tunnel_flags::VXLAN_OPT)),
         ("TUNNEL_ERSPAN_OPT", i64::from(tunnel_flags::ERSPAN_OPT)),
-    ] {
-        rust.insert(format!("constant {name}"), value);
-    }
-    rust
+    ]
 }
 
 #[test]

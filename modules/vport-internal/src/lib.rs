@@ -5,7 +5,12 @@
 //! then the next port of that name takes it over, with all that the host has set on it. It may be renamed and moved to another
 //! namespace and stays the same port. A virtio-net header stands in front of each frame in
 //! both directions, so partial checksums and 64 KiB segments cross untouched.
+//!
+//! Mark and priority, which a TAP knows nothing of, cross with the help of BPF programs: `notes.rs` for what the host sends,
+//! `marked.rs` for what it receives. Frames that have neither do not meet them.
 
+mod marked;
+mod notes;
 mod port;
 mod queue;
 mod tap;

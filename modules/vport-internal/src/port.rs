@@ -3,14 +3,17 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use portway_buf::{Batch, PoolRef};
 use portway_netwatch::Netns;
-use portway_vport::abi::{PortInfo, TxReport, info_flags};
+use portway_vport::abi::{PortInfo, TxReport, info_flags, log_level};
+use portway_vport::host;
 use portway_vport::ops::{CreateParams, Errno, PortType};
 use portway_vport::options::iter;
 
+use crate::marked::Marked;
+use crate::notes::Notes;
 use crate::queue::{RxQueue, send};
 use crate::tap::Tap;
 
@@ -28,6 +31,7 @@ pub struct InternalPort {
     tap: Tap,
     /// One thread at a time receives, so this is never waited for; it keeps a caller that breaks that rule from doing harm.
     rx: Mutex<RxQueue>,
+    marked: Marked,
     /// What the device was when it was last seen.
     last: Mutex<PortInfo>,
 }
@@ -35,6 +39,26 @@ pub struct InternalPort {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the locks guard is never left half-made by a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What tells marks and priorities of the frames that the host sends; `None`: the kernel refuses.
+fn notes(tap: &Tap) -> Option<Notes> {
+    static TOLD: Once = Once::new();
+    match Notes::new(tap) {
+        Ok(notes) => Some(notes),
+        Err(errno) => {
+            // A device that outlived another process may have that one's program.
+            let _ = tap.set_filter(None);
+            TOLD.call_once(|| {
+                let line = format!(
+                    "internal ports: marks and priorities of frames from the host are not seen: BPF is refused (error {})",
+                    errno.0
+                );
+                host::log(log_level::WARNING, &line);
+            });
+            None
+        }
+    }
 }
 
 impl PortType for InternalPort {
@@ -49,7 +73,8 @@ impl PortType for InternalPort {
             Some(namespace) => Netns::from_borrowed(namespace).map_err(errno)?.run(make).map_err(errno)??,
         };
         let info = PortInfo { flags: info_flags::OFFLOAD, rx_queues: 1, ..PortInfo::default() };
-        let port = Self { tap, rx: Mutex::default(), last: Mutex::new(info) };
+        let rx = Mutex::new(RxQueue::new(notes(&tap)));
+        let port = Self { tap, rx, marked: Marked::default(), last: Mutex::new(info) };
         if port.info().ifindex == 0 {
             return Err(Errno(libc::ENODEV));
         }
@@ -87,6 +112,6 @@ impl PortType for InternalPort {
     }
 
     fn tx(&self, _queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
-        send(&self.tap, pool, batch, report);
+        send(&self.tap, &self.marked, pool, batch, report);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Receiving and sending on a TAP: one system call per packet (it has no call for many), none of them copied here.
 
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::slice;
@@ -10,6 +11,8 @@ use portway_buf::{Batch, Packet, PoolRef, virtio};
 use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
 
+use crate::marked::{Marked, is_marked, now_ns};
+use crate::notes::Notes;
 use crate::tap::{Tap, last_errno};
 
 /// What does not fit a small buffer lands here, on the caller's stack: pages that are not written cost nothing.
@@ -21,9 +24,15 @@ pub(crate) struct RxQueue {
     choice: Choice,
     /// Frames longer than the switch carries that are still to be reported, one per call.
     too_long: u32,
+    /// Marks and priorities of the frames; `None`: the kernel refuses to tell.
+    notes: Option<Notes>,
 }
 
 impl RxQueue {
+    pub(crate) fn new(notes: Option<Notes>) -> Self {
+        Self { notes, ..Self::default() }
+    }
+
     /// Appends what the TAP has, as far as `batch` has room.
     pub(crate) fn receive(
         &mut self,
@@ -33,6 +42,9 @@ impl RxQueue {
     ) -> Result<(), Errno> {
         if tap.is_gone() {
             return Ok(());
+        }
+        if let Some(notes) = &mut self.notes {
+            notes.begin(now_ns);
         }
         let mut overflow: Overflow = [const { MaybeUninit::uninit() }; REST_MAX];
         loop {
@@ -60,7 +72,13 @@ impl RxQueue {
             match result {
                 Ok(()) if self.choice.is_large() => break,
                 Ok(()) => {}
-                Err(Errno(libc::EAGAIN | libc::EINTR)) => break,
+                Err(Errno(libc::EAGAIN)) => {
+                    if let Some(notes) = &mut self.notes {
+                        notes.queue_is_empty();
+                    }
+                    break;
+                }
+                Err(Errno(libc::EINTR)) => break,
                 Err(Errno(libc::EBADFD)) => {
                     tap.set_gone();
                     return Err(Errno(libc::ENETDOWN));
@@ -110,18 +128,41 @@ impl RxQueue {
         }
         // A header that does not fit its frame leaves the frame as it is: the kernel made both.
         let _ = virtio::apply(&header, packet);
+        if let Some(notes) = &mut self.notes {
+            notes.apply(packet);
+        }
         Ok(true)
     }
 }
 
 /// Sends every packet of `batch` and gives all of them back. A device that is down takes none, which is no error.
-pub(crate) fn send(tap: &Tap, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
+pub(crate) fn send(
+    tap: &Tap,
+    marked: &Marked,
+    pool: &mut PoolRef<'_>,
+    batch: &mut Batch,
+    report: &mut TxReport,
+) {
     let takes_frames = tap.takes_frames() || tap.is_gone();
+    let mut apart = marked.is_in_use();
     for packet in batch.iter_mut() {
-        match if takes_frames { write(tap, packet) } else { Err(Errno(libc::EIO)) } {
-            Ok(()) => {
+        apart |= is_marked(packet);
+        let length = packet.len() as u64;
+        // Whether it went apart.
+        let sent = match (takes_frames, apart) {
+            (false, _) => Err(Errno(libc::EIO)),
+            (true, false) => write(tap, packet).map(|()| false),
+            (true, true) => marked.send(tap, packet).and_then(|sent| match sent {
+                true => Ok(true),
+                false => write(tap, packet).map(|()| false),
+            }),
+        };
+        match sent {
+            Ok(went_apart) => {
                 report.sent += 1;
-                report.sent_bytes += packet.len() as u64;
+                report.sent_bytes += length;
+                report.apart += u32::from(went_apart);
+                report.apart_bytes += if went_apart { length } else { 0 };
             }
             Err(Errno(libc::EAGAIN | libc::ENOBUFS)) => report.dropped += 1,
             // The device is down.
@@ -137,20 +178,27 @@ pub(crate) fn send(tap: &Tap, pool: &mut PoolRef<'_>, batch: &mut Batch, report:
 
 /// Writes one frame, its virtio-net header in front.
 fn write(tap: &Tap, packet: &mut Packet) -> Result<(), Errno> {
+    with_header(packet, |pieces| {
+        // SAFETY: the pieces are readable for the lengths given.
+        unsafe { libc::writev(tap.as_raw_fd(), pieces.as_ptr(), pieces.len() as c_int) }
+    })
+}
+
+/// Makes one call with a frame that has its virtio-net header in front: in one piece if there is room for it.
+#[inline]
+pub(crate) fn with_header(
+    packet: &mut Packet,
+    call: impl FnOnce(&[libc::iovec]) -> isize,
+) -> Result<(), Errno> {
     let mut header = virtio::header(packet);
     let (headroom, length) = (packet.headroom(), packet.len());
+    let piece = |bytes: &mut [u8]| libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let result = if headroom >= virtio::HEADER_LEN {
         let bytes = &mut packet.area_mut()[headroom - virtio::HEADER_LEN..headroom + length];
         bytes[..virtio::HEADER_LEN].copy_from_slice(&header);
-        // SAFETY: `bytes` is readable for its length.
-        unsafe { libc::write(tap.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) }
+        call(&[piece(bytes)])
     } else {
-        let pieces = [
-            libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: header.len() },
-            libc::iovec { iov_base: packet.frame_mut().as_mut_ptr().cast(), iov_len: length },
-        ];
-        // SAFETY: both pieces are readable for the lengths given.
-        unsafe { libc::writev(tap.as_raw_fd(), pieces.as_ptr(), 2) }
+        call(&[piece(&mut header), piece(packet.frame_mut())])
     };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }

@@ -16,6 +16,8 @@ const ALIAS: &str = "portway internal port";
 
 /// SIOCGSKNS' sibling for TAPs: the namespace that the device is in now (linux/if_tun.h).
 const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
+/// Sets the program that says how much of each frame is queued; TUNSETSTEERINGEBPF's sibling (linux/if_tun.h).
+const TUNSETFILTEREBPF: libc::Ioctl = 0x8004_54e1_u32 as libc::Ioctl;
 /// UDP segmentation, since Linux 6.2 (linux/if_tun.h).
 const TUN_F_USO: u32 = 0x20 | 0x40;
 
@@ -118,6 +120,27 @@ impl Tap {
         Some(Device { ifindex, mtu, mac, is_up: flags & wanted == wanted })
     }
 
+    /// Puts a program on the device that sees each frame before it is queued; `None`: takes it away.
+    pub(crate) fn set_filter(&self, program: Option<&OwnedFd>) -> Result<(), Errno> {
+        let fd = program.map_or(-1, AsRawFd::as_raw_fd);
+        // SAFETY: the argument is a number that lives through the call.
+        let result = unsafe { libc::ioctl(self.file.as_raw_fd(), TUNSETFILTEREBPF, &raw const fd) };
+        if result < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+
+    /// Where the device is: its index, and the namespace in which it has that. `None`: it has gone.
+    pub(crate) fn place(&self) -> Option<(u32, NetnsId)> {
+        let namespace = self.namespace()?.id();
+        let ifindex = self.device()?.ifindex;
+        (self.namespace()?.id() == namespace).then_some((ifindex, namespace))
+    }
+
+    /// Runs `job` in the namespace where the device is.
+    pub(crate) fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> Result<T, Errno> {
+        let namespace = self.namespace().ok_or(Errno(libc::ENODEV))?;
+        namespace.run(job).map_err(|error| Errno(error.errno()))
+    }
+
     /// Whether the device takes frames. One that was down is looked at again: the news that it is up may be on its way.
     #[inline]
     pub(crate) fn takes_frames(&self) -> bool {
@@ -159,17 +182,22 @@ impl Tap {
     /// A way to ask in the namespace where the device is, if it has left the one where it was made. Not kept: it would keep that namespace
     /// alive. The outer `None`: there is no device any more.
     fn away(&self) -> Option<Option<Control>> {
+        let namespace = self.namespace()?;
+        if namespace.id() == self.home.namespace {
+            return Some(None);
+        }
+        Some(Some(namespace.run(Control::open).ok()?.ok()?))
+    }
+
+    /// The namespace where the device is; `None`: there is no device any more.
+    fn namespace(&self) -> Option<Netns> {
         // SAFETY: no argument; a successful result is a fresh descriptor.
         let fd = unsafe { libc::ioctl(self.file.as_raw_fd(), TUNGETDEVNETNS) };
         if fd < 0 {
             return None;
         }
         // SAFETY: as above: nobody else owns it.
-        let namespace = Netns::from_owned(unsafe { OwnedFd::from_raw_fd(fd) }).ok()?;
-        if namespace.id() == self.home.namespace {
-            return Some(None);
-        }
-        Some(Some(namespace.run(Control::open).ok()?.ok()?))
+        Netns::from_owned(unsafe { OwnedFd::from_raw_fd(fd) }).ok()
     }
 
     /// A request that names the device as it is called now.

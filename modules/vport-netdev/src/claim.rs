@@ -10,11 +10,11 @@
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+use portway_bpf::{Hook, ProgramKind};
 use portway_vport::abi::log_level;
 use portway_vport::host;
 use portway_vport::ops::Errno;
 
-use crate::bpf::{self, ProgramKind};
 use crate::filter;
 use crate::shortcut;
 
@@ -36,7 +36,7 @@ impl Claim {
         let program = &program()?.fd;
         for _ in 0..RETRIES {
             let revision = unclaimed_revision(ifindex)?;
-            match bpf::attach_tcx(program, ifindex, revision) {
+            match portway_bpf::attach_tcx(program, ifindex, Hook::Ingress, revision) {
                 Ok(link) => return Ok(Self { _link: link }),
                 Err(Errno(libc::ESTALE)) => {}
                 Err(errno) => return Err(errno),
@@ -64,7 +64,7 @@ fn program() -> Result<&'static Program, Errno> {
     if let Some(program) = PROGRAM.get() {
         return Ok(program);
     }
-    let load = |code: &[_]| bpf::load(ProgramKind::SchedCls, NAME, code);
+    let load = |code: &[_]| portway_bpf::load(ProgramKind::SchedCls, NAME, code);
     let redirecting = shortcut::verdict().map(|verdict| load(&filter::claim(verdict.raw_fd())));
     let program = match redirecting {
         Some(Ok(fd)) => Program { fd, redirects: true },
@@ -75,7 +75,7 @@ fn program() -> Result<&'static Program, Errno> {
 
 /// The hook's revision while no program of ours is there.
 fn unclaimed_revision(ifindex: u32) -> Result<u64, Errno> {
-    let (ids, revision) = match bpf::query_tcx(ifindex) {
+    let (ids, revision) = match portway_bpf::query_tcx(ifindex) {
         Ok(answer) => answer,
         // Without tcx the attach type is unknown.
         Err(Errno(libc::EINVAL)) => {
@@ -88,6 +88,6 @@ fn unclaimed_revision(ifindex: u32) -> Result<u64, Errno> {
         Err(errno) => return Err(errno),
     };
     // A program that may not be looked at is somebody else's.
-    let is_ours = |&id: &u32| bpf::program_name(id).as_ref() == Some(NAME);
+    let is_ours = |&id: &u32| portway_bpf::program_name(id).as_ref() == Some(NAME);
     if ids.iter().any(is_ours) { Err(Errno(libc::EBUSY)) } else { Ok(revision) }
 }

@@ -11,22 +11,12 @@
 
 use portway_vport::abi::{ShortcutMasks, shortcut_layout};
 
-use crate::asm::{Assembler, Helper, Instruction, Label, Op, Reg, Size, When};
+use portway_bpf::{Assembler, Helper, Instruction, Label, Op, Reg, Size, When, skb};
 
 /// Words of a window.
 const WORDS: usize = 10;
 /// Bytes of a window.
 const WINDOW: usize = 8 * WORDS;
-
-// Offsets in struct __sk_buff, linux/bpf.h.
-const SKB_LEN: i16 = 0;
-const SKB_MARK: i16 = 8;
-const SKB_VLAN_PRESENT: i16 = 20;
-const SKB_VLAN_TCI: i16 = 24;
-const SKB_VLAN_PROTO: i16 = 28;
-const SKB_PRIORITY: i16 = 32;
-const SKB_IFINDEX: i16 = 40;
-const SKB_GSO_SIZE: i16 = 176;
 
 const ETHERTYPE_IPV4: i32 = 0x0800;
 const ETHERTYPE_IPV6: i32 = 0x86dd;
@@ -182,9 +172,9 @@ impl Filter<'_> {
     fn read_header(&mut self) {
         let (tagged, pass) = (self.asm.label(), self.pass);
         self.asm.store_value(Size::Double, Reg::Fp, FIRST, 0);
-        self.asm.load(Size::Word, Reg::R7, Reg::R6, SKB_LEN);
+        self.asm.load(Size::Word, Reg::R7, Reg::R6, skb::LEN);
         // What the switch would see as metadata decides too.
-        for metadata in [SKB_MARK, SKB_PRIORITY] {
+        for metadata in [skb::MARK, skb::PRIORITY] {
             self.asm.load(Size::Word, Reg::R1, Reg::R6, metadata);
             self.jump_when(When::NotEqual, Reg::R1, 0, pass);
         }
@@ -192,7 +182,7 @@ impl Filter<'_> {
         for word in 0..WORDS {
             self.asm.store_value(Size::Double, Reg::Fp, HEADER + 8 * word as i16, 0);
         }
-        self.asm.load(Size::Word, Reg::R1, Reg::R6, SKB_VLAN_PRESENT);
+        self.asm.load(Size::Word, Reg::R1, Reg::R6, skb::VLAN_PRESENT);
         self.jump_when(When::NotEqual, Reg::R1, 0, tagged);
         self.asm.op_reg(Op::Move, Reg::R8, Reg::R7);
         self.length_left(0, 0);
@@ -207,9 +197,9 @@ impl Filter<'_> {
         self.asm.op(Op::Move, Reg::R4, 12);
         self.copy(0);
         // The kernel keeps the tag beside the frame: its type in the network's order, its value in the machine's.
-        self.asm.load(Size::Word, Reg::R1, Reg::R6, SKB_VLAN_PROTO);
+        self.asm.load(Size::Word, Reg::R1, Reg::R6, skb::VLAN_PROTO);
         self.asm.store(Size::Half, Reg::Fp, HEADER + 12, Reg::R1);
-        self.asm.load(Size::Word, Reg::R1, Reg::R6, SKB_VLAN_TCI);
+        self.asm.load(Size::Word, Reg::R1, Reg::R6, skb::VLAN_TCI);
         self.asm.swap16(Reg::R1);
         self.asm.store(Size::Half, Reg::Fp, HEADER + 14, Reg::R1);
         self.length_left(12, 16);
@@ -359,7 +349,7 @@ impl Filter<'_> {
         self.asm.load(Size::Double, Reg::R1, Reg::R0, slot::OUTPUT as i16);
         self.asm.op(Op::ShiftRight, Reg::R1, 32);
         self.asm.jump_when_reg(When::AtMost, Reg::R7, Reg::R1, fits);
-        self.asm.load(Size::Word, Reg::R1, Reg::R6, SKB_GSO_SIZE);
+        self.asm.load(Size::Word, Reg::R1, Reg::R6, skb::GSO_SIZE);
         self.jump_when(When::Equal, Reg::R1, 0, pass);
         self.asm.place(fits);
         self.asm.load(Size::Double, Reg::R1, Reg::R0, slot::LIVE as i16);
@@ -410,7 +400,7 @@ impl Filter<'_> {
         self.asm.load(Size::Double, Reg::R3, Reg::Fp, SLOT);
         self.asm.load(Size::Double, Reg::R1, Reg::R3, slot::OUTPUT as i16);
         self.asm.store(Size::Word, Reg::R2, 0, Reg::R1);
-        self.asm.load(Size::Word, Reg::R1, Reg::R6, SKB_IFINDEX);
+        self.asm.load(Size::Word, Reg::R1, Reg::R6, skb::IFINDEX);
         self.asm.store(Size::Word, Reg::R2, 4, Reg::R1);
         self.asm.store(Size::Word, Reg::R2, 8, Reg::R7);
         self.asm.op(Op::Move, Reg::R0, 0);
@@ -450,7 +440,7 @@ pub(crate) fn claim(verdict: i32) -> Vec<Instruction> {
     asm.jump_when(When::Equal, Reg::R7, 0, drop);
     asm.store_value(Size::Word, Reg::R0, 0, 0);
     // It cannot be another frame's; should it be one day, that frame is lost rather than misled.
-    for (field, noted) in [(SKB_IFINDEX, 4), (SKB_LEN, 8)] {
+    for (field, noted) in [(skb::IFINDEX, 4), (skb::LEN, 8)] {
         asm.load(Size::Word, Reg::R1, Reg::R6, field);
         asm.load(Size::Word, Reg::R2, Reg::R0, noted);
         asm.jump_when_reg(When::NotEqual, Reg::R1, Reg::R2, drop);

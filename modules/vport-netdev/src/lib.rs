@@ -14,9 +14,7 @@
 //! A virtio-net header stands in front of each frame in both directions, so partial checksums and 64 KiB segments cross
 //! untouched. Both ways in belong to this process: when it goes, also by kill -9, the device is the host's again.
 
-mod asm;
 mod attach;
-mod bpf;
 mod claim;
 mod filter;
 mod overflow;

@@ -13,11 +13,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use portway_bpf::{Map, MapKind, ProgramKind, SharedMemory};
 use portway_vport::abi::{ShortcutCounters, ShortcutKey, ShortcutMasks, log_level};
 use portway_vport::host;
 use portway_vport::ops::Errno;
 
-use crate::bpf::{self, Map, MapKind, ProgramKind, SharedMemory};
 use crate::filter::{self, COUNTERS_SIZE, Maps, VERDICT_SIZE, slot};
 use crate::socket::PacketSocket;
 
@@ -88,7 +88,7 @@ impl Table {
         // What the socket has from before this filter is not counted: nothing is known to have been forwarded yet.
         table.shared.set_done(u64::MAX);
         let code = filter::filter(masks, table.maps(verdict));
-        let program = bpf::load(ProgramKind::SocketFilter, b"portway_filter\0\0", &code)?;
+        let program = portway_bpf::load(ProgramKind::SocketFilter, b"portway_filter\0\0", &code)?;
         Ok((table, program))
     }
 

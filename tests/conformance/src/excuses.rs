@@ -40,9 +40,6 @@ const NO_RX_HANDLER: Excuse = Excuse::Different(
 const TAG_AT_END: Excuse = Excuse::Different(
     "a frame that ends with its VLAN tag: a packet socket sends the tag within the frame, and the next kernel drops one with nothing behind",
 );
-const TAP_MARK: Excuse = Excuse::Different(
-    "a TAP takes no mark with a frame, and hands over neither the mark nor the priority that the host's stack gave a frame",
-);
 const TAP_MTU: Excuse = Excuse::Different("an internal port is a TAP, whose MTU is at most 65521");
 
 const REAL_TIME: Excuse = Excuse::Different(
@@ -77,17 +74,6 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("tun-rx-gre:23", GRE_SILENT),
     ("vport-internal-dev:6", TAP_MTU),
     ("vport-netdev-kinds:18", NO_RX_HANDLER),
-    ("keys-metadata:11", TAP_MARK),
-    ("act-mark-internal:9", TAP_MARK),
-    ("act-mark-internal:11", TAP_MARK),
-    ("act-mark-internal:13", TAP_MARK),
-    ("act-mark-internal:14", TAP_MARK),
-    ("act-mark-internal:15", TAP_MARK),
-    ("act-mark-internal:16", TAP_MARK),
-    ("act-mark-internal:17", TAP_MARK),
-    ("act-mark-internal:20", TAP_MARK),
-    ("act-mark-internal:24", TAP_MARK),
-    ("act-mark-internal:25", TAP_MARK),
     ("keys-gso:8", USO),
     ("keys-gso:17", USO),
     ("act-hash:10", NEWER),

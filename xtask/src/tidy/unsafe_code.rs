@@ -6,11 +6,12 @@ use super::test_code::is_test_file;
 use super::tree::{File, Finding, Tree};
 use proc_macro2::{TokenStream, TokenTree};
 
-/// Folders and files whose job needs it: memory, publishing, the C ABI of modules, the system calls of port types,
+/// Folders and files whose job needs it: memory, publishing, the C ABI of modules, the system calls of port types and BPF,
 /// the allocators that count, and the TAPs of the conformance tests.
 const ALLOWED: &[&str] = &[
     "crates/sync/",
     "crates/buf/",
+    "crates/bpf/",
     "crates/tunnel-sockets/",
     "crates/vport/src/module.rs",
     "crates/vport/src/module/",

@@ -53,6 +53,10 @@ pub struct TxOutcome {
     pub no_tunnel: u64,
     /// Packets without tunnel metadata that no counter of the port knows.
     pub ignored: u64,
+    /// How many of `sent` the device does not count.
+    pub apart: u64,
+    /// Bytes of those.
+    pub apart_bytes: u64,
 }
 
 /// A live port. Dropping it destroys the port: the last owner must be a thread that may block.
@@ -259,6 +263,8 @@ impl PortHandle {
             over_mtu: u64::from(report.over_mtu.min(report.dropped)),
             no_tunnel: u64::from(report.no_tunnel.min(report.dropped.saturating_sub(report.over_mtu))),
             ignored: u64::from(report.ignored),
+            apart: u64::from(report.apart.min(report.sent)),
+            apart_bytes: report.apart_bytes.min(report.sent_bytes),
         };
         if code == 0 && outcome.sent + outcome.errors + outcome.dropped + outcome.ignored == n as u64 {
             return outcome;

@@ -10,7 +10,7 @@ use zerocopy::network_endian::U16;
 use zerocopy::transmute;
 
 use super::*;
-use crate::asm::{Assembler, Helper, Op, Reg};
+use portway_bpf::{Assembler, Helper, Op, Reg};
 
 const BPF_PROG_TEST_RUN: std::ffi::c_long = 10;
 const OUTPUT: Output = Output { ifindex: 77, limit: 1514 };
@@ -94,7 +94,7 @@ impl Rig {
         asm.op(Op::Move, Reg::R3, i32::from(u16::from_be_bytes([tag[2], tag[3]])));
         asm.call(Helper::SkbVlanPush);
         filter::emit(&mut asm, masks, self.table().maps(verdict().unwrap()));
-        bpf::load(ProgramKind::SchedCls, b"portway_test\0\0\0\0", &asm.finish()).unwrap()
+        portway_bpf::load(ProgramKind::SchedCls, b"portway_test\0\0\0\0", &asm.finish()).unwrap()
     }
 }
 
@@ -107,7 +107,7 @@ fn run(program: &OwnedFd, data: &[u8]) -> Result<u32, Errno> {
         ..RunAttributes::default()
     };
     // SAFETY: the one pointer is to `size_in` readable bytes.
-    unsafe { bpf::bpf(BPF_PROG_TEST_RUN, &mut attributes) }?;
+    unsafe { portway_bpf::bpf(BPF_PROG_TEST_RUN, &mut attributes) }?;
     Ok(attributes.result)
 }
 

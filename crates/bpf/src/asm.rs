@@ -4,17 +4,24 @@
 /// A register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Reg {
+pub enum Reg {
     /// Result of a call; what the program returns.
     R0,
+    /// First argument of a call, and of the program.
     R1,
+    /// Second argument.
     R2,
+    /// Third argument.
     R3,
+    /// Fourth argument.
     R4,
     /// The first of those that calls leave alone.
     R6 = 6,
+    /// Calls leave it alone.
     R7,
+    /// Calls leave it alone.
     R8,
+    /// Calls leave it alone.
     R9,
     /// The frame pointer: the stack grows down from here. Read only.
     Fp,
@@ -23,7 +30,7 @@ pub(crate) enum Reg {
 /// One instruction (struct bpf_insn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub(crate) struct Instruction {
+pub struct Instruction {
     code: u8,
     registers: u8,
     offset: i16,
@@ -33,51 +40,82 @@ pub(crate) struct Instruction {
 /// How many bytes a load or a store moves.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-pub(crate) enum Size {
+pub enum Size {
+    /// Four bytes.
     Word = 0x00,
+    /// Two bytes.
     Half = 0x08,
+    /// One byte.
     Byte = 0x10,
+    /// Eight bytes.
     Double = 0x18,
 }
 
 /// Arithmetic on 64 bits.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-pub(crate) enum Op {
+pub enum Op {
+    /// Sum.
     Add = 0x00,
+    /// Bits of both.
     Or = 0x40,
+    /// Common bits.
     And = 0x50,
+    /// Times a power of two.
     ShiftLeft = 0x60,
+    /// Zeros come in from above.
     ShiftRight = 0x70,
+    /// The right side alone.
     Move = 0xb0,
 }
 
 /// When a jump is taken; numbers are unsigned.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-pub(crate) enum When {
+pub enum When {
+    /// `==`
     Equal = 0x10,
+    /// `>`
     Above = 0x20,
+    /// `!=`
     NotEqual = 0x50,
+    /// `<`
     Below = 0xa0,
+    /// `<=`
     AtMost = 0xb0,
 }
 
 /// Helper functions, linux/bpf.h.
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
-pub(crate) enum Helper {
+pub enum Helper {
+    /// The value of a map's key, or null.
     MapLookup = 1,
+    /// Monotonic time.
     KtimeGetNs = 5,
-    Redirect = 23,
-    #[cfg(test)]
+    /// Puts a VLAN tag beside the frame.
     SkbVlanPush = 18,
+    /// Sends the frame to another device.
+    Redirect = 23,
+    /// Copies bytes of the frame.
     SkbLoadBytes = 26,
+    /// Forgets the frame's flow hash.
+    SetHashInvalid = 41,
+    /// Who sent the frame.
+    GetSocketCookie = 46,
+    /// Sets the frame's flow hash.
+    SetHash = 48,
+    /// Room for a record of a ring buffer, or null.
+    RingReserve = 131,
+    /// The record is complete.
+    RingSubmit = 132,
+    /// The record is given up.
+    RingDiscard = 133,
 }
 
 /// A place in the program that jumps lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Label(usize);
+pub struct Label(usize);
 
 const CLASS_LD: u8 = 0x00;
 const CLASS_LDX: u8 = 0x01;
@@ -95,7 +133,7 @@ const PSEUDO_MAP_FD: u8 = 1;
 
 /// A program in the making.
 #[derive(Debug, Default)]
-pub(crate) struct Assembler {
+pub struct Assembler {
     code: Vec<Instruction>,
     labels: Vec<Option<usize>>,
     /// Jumps with the labels that they lead to.
@@ -107,7 +145,8 @@ fn registers(dst: u8, src: u8) -> u8 {
 }
 
 impl Assembler {
-    pub(crate) fn new() -> Self {
+    /// An empty program.
+    pub fn new() -> Self {
         Self::default()
     }
 
@@ -116,92 +155,95 @@ impl Assembler {
     }
 
     /// A label that is not placed yet.
-    pub(crate) fn label(&mut self) -> Label {
+    pub fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
     /// The label is here.
-    pub(crate) fn place(&mut self, label: Label) {
+    pub fn place(&mut self, label: Label) {
         self.labels[label.0] = Some(self.code.len());
     }
 
     /// `dst = dst op value`.
-    pub(crate) fn op(&mut self, op: Op, dst: Reg, value: i32) {
+    pub fn op(&mut self, op: Op, dst: Reg, value: i32) {
         self.emit(CLASS_ALU64 | op as u8, dst as u8, 0, 0, value);
     }
 
     /// `dst = dst op src`.
-    pub(crate) fn op_reg(&mut self, op: Op, dst: Reg, src: Reg) {
+    pub fn op_reg(&mut self, op: Op, dst: Reg, src: Reg) {
         self.emit(CLASS_ALU64 | op as u8 | FROM_REGISTER, dst as u8, src as u8, 0, 0);
     }
 
     /// Sixteen bits between the machine's order and the network's; the rest of the register becomes zero.
-    pub(crate) fn swap16(&mut self, dst: Reg) {
+    pub fn swap16(&mut self, dst: Reg) {
         self.emit(CLASS_ALU32 | TO_BIG_ENDIAN, dst as u8, 0, 0, 16);
     }
 
     /// `dst = *(base + offset)`.
-    pub(crate) fn load(&mut self, size: Size, dst: Reg, base: Reg, offset: i16) {
+    pub fn load(&mut self, size: Size, dst: Reg, base: Reg, offset: i16) {
         self.emit(CLASS_LDX | MODE_MEM | size as u8, dst as u8, base as u8, offset, 0);
     }
 
     /// `*(base + offset) = src`.
-    pub(crate) fn store(&mut self, size: Size, base: Reg, offset: i16, src: Reg) {
+    pub fn store(&mut self, size: Size, base: Reg, offset: i16, src: Reg) {
         self.emit(CLASS_STX | MODE_MEM | size as u8, base as u8, src as u8, offset, 0);
     }
 
     /// `*(base + offset) = value`.
-    pub(crate) fn store_value(&mut self, size: Size, base: Reg, offset: i16, value: i32) {
+    pub fn store_value(&mut self, size: Size, base: Reg, offset: i16, value: i32) {
         self.emit(CLASS_ST | MODE_MEM | size as u8, base as u8, 0, offset, value);
     }
 
     /// `*(base + offset) += src`, 64 bits, atomically.
-    pub(crate) fn atomic_add(&mut self, base: Reg, offset: i16, src: Reg) {
+    pub fn atomic_add(&mut self, base: Reg, offset: i16, src: Reg) {
         let code = CLASS_STX | MODE_ATOMIC | Size::Double as u8;
         self.emit(code, base as u8, src as u8, offset, 0);
     }
 
     /// `dst = value`, all 64 bits.
-    pub(crate) fn wide(&mut self, dst: Reg, value: u64) {
+    pub fn wide(&mut self, dst: Reg, value: u64) {
         self.emit(CLASS_LD | Size::Double as u8, dst as u8, 0, 0, value as u32 as i32);
         self.emit(0, 0, 0, 0, (value >> 32) as u32 as i32);
     }
 
     /// `dst = ` the map behind a file descriptor.
-    pub(crate) fn map(&mut self, dst: Reg, fd: i32) {
+    pub fn map(&mut self, dst: Reg, fd: i32) {
         self.emit(CLASS_LD | Size::Double as u8, dst as u8, PSEUDO_MAP_FD, 0, fd);
         self.emit(0, 0, 0, 0, 0);
     }
 
-    pub(crate) fn jump(&mut self, label: Label) {
+    /// Jumps always.
+    pub fn jump(&mut self, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.emit(CLASS_JMP, 0, 0, 0, 0);
     }
 
     /// Jumps when `left` compares so with `value`.
-    pub(crate) fn jump_when(&mut self, when: When, left: Reg, value: i32, label: Label) {
+    pub fn jump_when(&mut self, when: When, left: Reg, value: i32, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.emit(CLASS_JMP | when as u8, left as u8, 0, 0, value);
     }
 
     /// Jumps when `left` compares so with `right`.
-    pub(crate) fn jump_when_reg(&mut self, when: When, left: Reg, right: Reg, label: Label) {
+    pub fn jump_when_reg(&mut self, when: When, left: Reg, right: Reg, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.emit(CLASS_JMP | when as u8 | FROM_REGISTER, left as u8, right as u8, 0, 0);
     }
 
-    pub(crate) fn call(&mut self, helper: Helper) {
+    /// Calls a helper with what is in R1 and the registers after it; the result is in R0, and the arguments are lost.
+    pub fn call(&mut self, helper: Helper) {
         self.emit(CLASS_JMP | 0x80, 0, 0, 0, helper as i32);
     }
 
-    pub(crate) fn exit(&mut self) {
+    /// The program ends with what is in R0.
+    pub fn exit(&mut self) {
         self.emit(CLASS_JMP | 0x90, 0, 0, 0, 0);
     }
 
     /// The program. A label that was never placed is a mistake of the program's author, and so is a jump too far: the
     /// verifier refuses what comes of either.
-    pub(crate) fn finish(mut self) -> Vec<Instruction> {
+    pub fn finish(mut self) -> Vec<Instruction> {
         for (at, label) in self.jumps {
             let target = self.labels[label.0].unwrap_or(at);
             self.code[at].offset = (target as i64 - at as i64 - 1) as i16;
