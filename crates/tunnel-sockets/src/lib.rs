@@ -7,6 +7,7 @@ mod common;
 mod device;
 pub mod gre;
 mod message;
+pub mod options;
 mod peer;
 mod receive;
 mod registry;

@@ -7,6 +7,8 @@ use portway_vport::abi::{TunnelInfo, option_kind, tunnel_flags};
 use portway_vport::ops::{Errno, OptionDescription};
 use portway_vport::options::{self, as_str, as_u32};
 
+use crate::options::first;
+
 /// Portway's own: the address of the one peer, as text.
 const REMOTE: u16 = 1001;
 /// Portway's own: the id or key for the one peer, u32.
@@ -41,6 +43,9 @@ impl Peer {
         help: c"network id for the one peer, 24 bits; default 0",
     };
 
+    /// The highest network id.
+    pub const NETWORK_ID_MAX: u32 = 0xff_ffff;
+
     /// How a key of 32 bits is given.
     pub const KEY: OptionDescription = OptionDescription {
         attr: KEY,
@@ -54,15 +59,11 @@ impl Peer {
     /// # Errors
     /// EINVAL: no address, or a damaged option; ERANGE: a key above `key_max`.
     pub fn read(bytes: &[u8], key_max: u32) -> Result<Option<Self>, Errno> {
-        let find = |wanted| {
-            let mut all = options::iter(bytes).filter_map(Result::ok);
-            all.find(|(attr, _)| *attr == wanted).map(|(_, value)| value)
-        };
-        let key = find(KEY).map(as_u32).transpose()?;
+        let key = first(bytes, KEY).map(as_u32).transpose()?;
         if key.is_some_and(|key| key > key_max) {
             return Err(Errno::ERANGE);
         }
-        let Some(text) = find(REMOTE) else { return Ok(None) };
+        let Some(text) = first(bytes, REMOTE) else { return Ok(None) };
         let address = as_str(text)?.parse().map_err(|_| Errno::EINVAL)?;
         Ok(Some(Self { address, key }))
     }

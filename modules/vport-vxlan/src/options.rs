@@ -2,18 +2,14 @@
 //! The port's options as clients give them: OVS_TUNNEL_ATTR_* (linux/openvswitch.h).
 
 use portway_tunnel_sockets::Peer;
+use portway_tunnel_sockets::options::{DST_PORT, dst_port, first};
 use portway_vport::ops::Errno;
-use portway_vport::options::{self, as_u16};
+use portway_vport::options;
 
-/// OVS_TUNNEL_ATTR_DST_PORT: u16, host order.
-pub(crate) const DST_PORT: u16 = 1;
 /// OVS_TUNNEL_ATTR_EXTENSION: a nest of OVS_VXLAN_EXT_*.
 pub(crate) const EXTENSION: u16 = 2;
 /// OVS_VXLAN_EXT_GBP: a flag.
 const GBP: u16 = 1;
-
-/// The highest network id: it has 24 bits.
-const ID_MAX: u32 = 0xff_ffff;
 
 /// The port that the kernel takes for 0 (older than IANA's assignment).
 const DEFAULT_PORT: u16 = 8472;
@@ -30,16 +26,9 @@ pub(crate) struct Options {
 impl Options {
     /// EINVAL: none, no port among them, or damaged ones.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Errno> {
-        // Of a repeated option the first counts, as in the kernel.
-        let find = |wanted| {
-            options::iter(bytes)
-                .filter_map(Result::ok)
-                .find(|(attr, _)| *attr == wanted)
-                .map(|(_, value)| value)
-        };
-        let port = as_u16(find(DST_PORT).ok_or(Errno::EINVAL)?)?;
-        let gbp = find(EXTENSION).map_or(Ok(false), read_extension)?;
-        let peer = Peer::read(bytes, ID_MAX)?;
+        let port = dst_port(bytes)?;
+        let gbp = first(bytes, EXTENSION).map_or(Ok(false), read_extension)?;
+        let peer = Peer::read(bytes, Peer::NETWORK_ID_MAX)?;
         Ok(Self { port: if port == 0 { DEFAULT_PORT } else { port }, gbp, peer })
     }
 
@@ -60,9 +49,8 @@ fn read_extension(nest: &[u8]) -> Result<bool, Errno> {
     if nest.len() < 4 {
         return Err(Errno::EINVAL);
     }
-    let mut flags = options::iter(nest).filter_map(Result::ok).filter(|(attr, _)| *attr == GBP);
-    match flags.next() {
-        Some((_, value)) if !value.is_empty() => Err(Errno::ERANGE),
+    match first(nest, GBP) {
+        Some(value) if !value.is_empty() => Err(Errno::ERANGE),
         flag => Ok(flag.is_some()),
     }
 }

@@ -4,12 +4,13 @@
 use std::ffi::CStr;
 
 use portway_tunnel::{Header, Refusal, vxlan};
+use portway_tunnel_sockets::options::dst_port_option;
 use portway_tunnel_sockets::udp::{Codec, UdpPort};
 use portway_tunnel_sockets::{Claims, Peer};
-use portway_vport::abi::{TunnelInfo, option_kind};
+use portway_vport::abi::TunnelInfo;
 use portway_vport::ops::{CreateParams, Errno, OptionDescription};
 
-use crate::options::{DST_PORT, Options};
+use crate::options::Options;
 
 /// MTU of the device, as the kernel module's has it: the longest packet.
 const MTU: u32 = 65_535;
@@ -29,12 +30,7 @@ impl Codec for Vxlan {
     const TYPE: u32 = 4;
     const NAME: &'static CStr = c"vxlan";
     const OPTIONS: &'static [OptionDescription] = &[
-        OptionDescription {
-            attr: DST_PORT,
-            kind: option_kind::U16,
-            name: c"dst_port",
-            help: c"UDP port to listen at and to send to; 4789 is the assigned one",
-        },
+        dst_port_option(c"UDP port to listen at and to send to; 4789 is the assigned one"),
         Peer::REMOTE,
         Peer::NETWORK_ID,
     ];
