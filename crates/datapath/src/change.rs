@@ -315,9 +315,10 @@ impl Switch {
     /// Asks a port's device again for its MTU, address and link, and tells whoever listens.
     pub fn port_refresh(&self, port: &Arc<Vport>) {
         let before = port.info();
-        if port.refresh_info().is_ok_and(|info| info != before) {
-            // They know the old MTU.
-            self.shortcuts.end_port(port);
+        let now = port.refresh_info();
+        // They know an old MTU: perhaps one between what it was before and the same now.
+        self.shortcuts.end_port(port);
+        if now.is_ok_and(|info| info != before) {
             self.tell_changed(self.datapath(port.datapath()), port);
         }
     }
@@ -379,6 +380,8 @@ impl Switch {
     /// Starts a flow's statistics anew.
     pub fn flow_clear_stats(&self, flow: &Flow) {
         let _writer = self.lock();
+        // A shortcut does not say which of its TCP flags came again.
+        self.shortcuts.end_flow(flow);
         flow.clear_stats();
     }
 

@@ -74,6 +74,8 @@ pub struct Flow {
     live: AtomicBool,
     /// The port, if sending the packet there is all that the flow does.
     output: AtomicU32,
+    /// How often the statistics were cleared, modulo 2^32: TCP flags are noted with it.
+    clearings: AtomicU32,
     /// One block for each worker, made when the first packet is counted.
     counters: OnceLock<Box<[Local<4>]>>,
     program: Snapshot<Arc<Program>>,
@@ -105,6 +107,7 @@ impl Flow {
         Self {
             live: AtomicBool::new(true),
             output: AtomicU32::new(program.single_output().unwrap_or(NO_OUTPUT)),
+            clearings: AtomicU32::new(0),
             counters: OnceLock::new(),
             program: Snapshot::new(domain, Arc::new(program)),
             shortcuts: OnceLock::new(),
@@ -180,8 +183,16 @@ impl Flow {
         local.add(BYTES, bytes);
         local.set(USED, now_ns);
         if tcp_flags != 0 {
-            local.set(TCP_FLAGS, local.get(TCP_FLAGS) | u64::from(tcp_flags));
+            self.add_flags(local, tcp_flags);
         }
+    }
+
+    /// Notes flags in `local`, which the caller alone writes: those from before the last clearing go.
+    #[inline]
+    fn add_flags(&self, local: &Local<4>, tcp_flags: u16) {
+        let clearing = self.clearings.load(Ordering::Relaxed);
+        let flags = flags_since(clearing, local.get(TCP_FLAGS)) | tcp_flags;
+        local.set(TCP_FLAGS, u64::from(clearing) << 16 | u64::from(flags));
     }
 
     /// The flow has one shortcut more.
@@ -215,7 +226,7 @@ impl Flow {
         local.add(PACKETS, packets);
         local.add(BYTES, bytes);
         local.set(USED, local.get(USED).max(used_ns));
-        local.set(TCP_FLAGS, local.get(TCP_FLAGS) | u64::from(tcp_flags));
+        self.add_flags(local, tcp_flags);
     }
 
     /// Whether some of the flow's packets go from port to port past the workers.
@@ -232,30 +243,39 @@ impl Flow {
             home.count_flow(self);
         }
         let past = own.map(|own| &own.local);
+        let clearing = self.clearings.load(Ordering::Relaxed);
         for local in self.counters.get().into_iter().flatten().chain(past) {
             stats.packets += local.get(PACKETS);
             stats.bytes += local.get(BYTES);
             stats.used_ns = stats.used_ns.max(local.get(USED));
-            stats.tcp_flags |= local.get(TCP_FLAGS) as u16;
+            stats.tcp_flags |= flags_since(clearing, local.get(TCP_FLAGS));
         }
         stats
     }
 
     /// What the flow has seen since it was made or cleared; exact once traffic stops.
     pub fn stats(&self, guard: &Guard<'_>) -> FlowStats {
-        let (all, before) = (self.totals(), self.cleared.load(guard));
+        // In this order: totals only grow, so they are never less than what was cleared before.
+        let before = self.cleared.load(guard);
+        let all = self.totals();
         FlowStats {
             packets: all.packets - before.packets,
             bytes: all.bytes - before.bytes,
             used_ns: if all.used_ns > before.used_ns { all.used_ns } else { 0 },
-            tcp_flags: all.tcp_flags & !before.tcp_flags,
+            tcp_flags: all.tcp_flags,
         }
     }
 
     /// Starts the statistics anew.
     pub(crate) fn clear_stats(&self) {
         self.cleared.publish(self.totals());
+        self.clearings.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// What a block's word says of the flags seen since that clearing.
+fn flags_since(clearing: u32, word: u64) -> u16 {
+    if word >> 16 == u64::from(clearing) { word as u16 } else { 0 }
 }
 
 impl std::fmt::Debug for Flow {

@@ -116,13 +116,16 @@ impl Shortcut {
     fn count(&mut self) -> bool {
         // A port that cannot tell has told all it will.
         let Ok(now) = self.input.handle().shortcut_read(self.id) else { return false };
-        let packets = now.packets.saturating_sub(self.counted.packets);
-        let bytes = now.bytes.saturating_sub(self.counted.bytes);
-        self.counted = now;
-        if packets == 0 {
+        let before = std::mem::replace(&mut self.counted, now);
+        // Read while the kernel counts, a packet's bytes may come one reading before the packet.
+        if now == before {
             return false;
         }
-        self.flow.count_shortcut(packets, bytes, now.tcp_flags as u16, now.used_ns);
+        let packets = now.packets.saturating_sub(before.packets);
+        let bytes = now.bytes.saturating_sub(before.bytes);
+        // Flags that are counted already stay counted, or were cleared since.
+        let tcp_flags = (now.tcp_flags & !before.tcp_flags) as u16;
+        self.flow.count_shortcut(packets, bytes, tcp_flags, now.used_ns);
         self.input.count_shared(PortCounter::RxPackets, packets);
         self.input.count_shared(PortCounter::RxBytes, bytes);
         self.output.count_shared(PortCounter::TxPackets, packets);
@@ -232,10 +235,9 @@ impl Shortcuts {
     }
 
     /// Ends those that are `meant`: no later packet takes them. What they carried is counted, now and later.
+    ///
+    /// It takes the lock even if there seem to be none: one may just be made.
     fn end_those(&self, meant: impl Fn(&Shortcut) -> bool) {
-        if self.is_empty() {
-            return;
-        }
         for shortcut in self.lock().all.iter_mut().filter(|shortcut| meant(shortcut)) {
             shortcut.end();
         }

@@ -4,7 +4,7 @@
 //! Made whole, then published; taken out of the tables, then [`Vport::detach`]ed; destroyed with its last `Arc`, which
 //! therefore must not be dropped by a worker (destroying may block).
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -471,6 +471,8 @@ impl Vport {
     /// Shows a tap what the port receives and sends from now on.
     pub fn tap(&self, tap: &Arc<dyn Tap>) {
         self.taps.add(tap);
+        // With the one in `set_bypass`: one of two threads that are here and there sees what the other did.
+        fence(Ordering::SeqCst);
         if let Some(bypass) = self.bypass.get() {
             bypass.stop(self);
         }
@@ -491,6 +493,7 @@ impl Vport {
     pub fn set_bypass(&self, bypass: Box<dyn Bypass>) {
         // A second one is the same as the first: there is one for each switch.
         let _ = self.bypass.set(bypass);
+        fence(Ordering::SeqCst);
     }
 
     /// Whether [`Vport::set_bypass`] was called.

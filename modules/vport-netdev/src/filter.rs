@@ -333,7 +333,7 @@ impl Filter<'_> {
         self.asm.place(self.look_up);
         self.find(self.maps.entries, KEY);
         self.jump_when(When::Equal, Reg::R0, 0, pass);
-        self.asm.load(Size::Word, Reg::R1, Reg::R0, 0);
+        self.asm.load(Size::Double, Reg::R1, Reg::R0, 0);
         self.asm.store(Size::Word, Reg::Fp, NUMBER, Reg::R1);
         self.find(self.maps.slots, NUMBER);
         self.jump_when(When::Equal, Reg::R0, 0, pass);

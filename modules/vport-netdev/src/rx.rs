@@ -34,6 +34,8 @@ pub(crate) struct RxQueue {
     /// Frames longer than the switch carries that are still to be reported, one per call.
     too_long: u32,
     layer3: bool,
+    /// The last call found the queue empty, and nothing came before that.
+    drained: bool,
     /// Whom to tell when all that came has been forwarded.
     progress: Option<Arc<Progress>>,
 }
@@ -51,6 +53,7 @@ impl RxQueue {
             choice: Choice::default(),
             too_long: 0,
             layer3,
+            drained: false,
             progress: None,
         }
     }
@@ -68,9 +71,11 @@ impl RxQueue {
         batch: &mut Batch,
     ) -> Result<(), Errno> {
         let passed = self.progress.as_ref().map(|progress| progress.passed());
+        self.drained = false;
         let result = self.receive_all(socket, pool, batch);
         // What earlier calls returned has been forwarded by now: one thread calls this, and carries each batch to its end.
-        if let (Some(passed), Some(progress), true) = (passed, &self.progress, batch.is_empty()) {
+        // An empty batch alone does not say that: errors come before frames that wait, and the pool may have nothing left.
+        if let (Some(passed), Some(progress), true) = (passed, &self.progress, self.drained) {
             progress.set_done(passed);
         }
         result
@@ -90,6 +95,7 @@ impl RxQueue {
             }
             let result = self.call(socket, &mut batch[start..]);
             let received = *result.as_ref().unwrap_or(&0);
+            self.drained = start == 0 && matches!(result, Err(Errno(libc::EAGAIN)));
             give_back(pool, batch, start + received);
             self.finish(pool, batch, start);
             if self.choice.learn(received, offered) {

@@ -129,6 +129,8 @@ pub(crate) struct Shortcuts {
     all: HashMap<u64, Shortcut>,
     /// Numbers given out are below this; those in `all` are taken.
     next_id: u64,
+    /// A filter was refused, and the log says so.
+    was_refused: bool,
 }
 
 impl Shortcuts {
@@ -143,7 +145,13 @@ impl Shortcuts {
             socket.set_filter(&program)?;
             Ok(Arc::new(table))
         };
-        let next = masks.map(make).transpose();
+        let next: Result<_, Errno> = masks.map(make).transpose();
+        if let Err(errno) = &next
+            && !std::mem::replace(&mut self.was_refused, true)
+        {
+            let line = format!("no shortcuts from a port: its filter is refused (error {})", errno.0);
+            host::log(log_level::INFO, &line);
+        }
         if !matches!(next, Ok(Some(_))) && self.current.is_some() {
             socket.clear_filter()?;
         }

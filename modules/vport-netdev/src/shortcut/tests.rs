@@ -2,7 +2,7 @@
 //! The filter, run by the kernel on frames that we make (BPF_PROG_TEST_RUN), against the lens: a frame takes the shortcut of another
 //! one exactly if the lens does not tell the two apart. Needs root, as the switch itself.
 
-use portway_buf::Packet;
+use portway_buf::{Batch, Packet, Pool};
 use portway_flow::{FlowKey, FlowMask, Lens, MacAddr, Shape, WINDOW};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -10,6 +10,7 @@ use zerocopy::network_endian::U16;
 use zerocopy::transmute;
 
 use super::*;
+use crate::rx::RxQueue;
 use portway_bpf::{Assembler, Helper, Op, Reg};
 
 const BPF_PROG_TEST_RUN: std::ffi::c_long = 10;
@@ -296,4 +297,73 @@ fn shortcuts_are_numbered_bounded_and_counted_to_the_end() {
     assert_eq!(rig.shortcuts.end(4711), Err(Errno::ENOENT));
     assert_eq!(rig.shortcuts.read(4711), Err(Errno::ENOENT));
     settle();
+}
+
+/// Runs `job` in a network namespace of its own, with the two ends of a cable.
+fn on_a_cable(job: impl FnOnce(u32, u32) + Send) {
+    let ip = |line: &str| {
+        let output = std::process::Command::new("ip").args(line.split_whitespace()).output().unwrap();
+        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // SAFETY: no pointers; only this thread changes its namespace.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "these tests need root");
+            for scope in ["all", "default"] {
+                // No frames but the test's. (A kernel without IPv6 has nothing to switch off.)
+                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
+            }
+            ip("link add e11 index 11 type veth peer name e12 index 12");
+            for end in ["e11", "e12"] {
+                ip(&format!("link set {end} up"));
+            }
+            job(11, 12);
+        });
+    });
+}
+
+/// Waits until a frame is there.
+fn wait_for_frame(socket: &PacketSocket) {
+    use std::os::fd::AsRawFd;
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd that lives through the call.
+    assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 20_000) }, 1, "the frame arrives");
+}
+
+#[test]
+fn an_error_in_front_of_frames_does_not_say_that_they_are_done() {
+    use std::os::fd::AsRawFd;
+    on_a_cable(|here, there| {
+        let [socket, sender] = [here, there].map(|ifindex| {
+            let socket = PacketSocket::open().unwrap();
+            socket.bind(ifindex).unwrap();
+            socket
+        });
+        let (masks, _, mut bytes) = simple();
+        let progress = Table::new(&masks).unwrap().0.shared;
+        progress.set_done(0);
+        progress.0.word(slot::PASSED).store(1, Ordering::Relaxed);
+        bytes.splice(0..0, [0; portway_buf::virtio::HEADER_LEN]);
+        // SAFETY: as many readable bytes as given.
+        let sent = unsafe { libc::send(sender.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
+        assert_eq!(sent, bytes.len() as isize);
+        wait_for_frame(&socket);
+        assert!(
+            std::process::Command::new("ip").args(["link", "set", "e11", "down"]).status().unwrap().success()
+        );
+        let (mut pool, mut queue) = (Pool::new(), RxQueue::new(false));
+        queue.report_to(Some(Arc::clone(&progress)));
+        let done = || progress.0.word(slot::DONE).load(Ordering::Relaxed);
+        let mut receive = || {
+            let mut batch = Batch::new();
+            let result = queue.receive(&socket, &mut pool.as_ref(), &mut batch);
+            let count = batch.len();
+            pool.as_ref().give_all(&mut batch);
+            (result, count)
+        };
+        assert_eq!(receive(), (Err(Errno(libc::ENETDOWN)), 0));
+        assert_eq!(done(), 0, "it still waits");
+        assert_eq!((receive(), done()), ((Ok(()), 1), 0), "it is on its way");
+        assert_eq!((receive(), done()), ((Ok(()), 0), 1));
+    });
 }
