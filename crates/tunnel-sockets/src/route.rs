@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which of the host's addresses a packet to a peer gets: the routing table's answer, as a connected socket tells it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use portway_vport::ops::Errno;
 
+use crate::common::lock;
 use crate::socket::{Address, Family, Socket};
 
 /// Asks for routes in one namespace.
@@ -27,7 +28,7 @@ impl Routes {
             Family::V4 => &self.v4,
             Family::V6 => self.v6.as_ref().ok_or(Errno::ENETUNREACH)?,
         };
-        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = lock(socket);
         // Else the address of the last peer's route would stay.
         socket.connect(None)?;
         socket.connect(Some(&Address::new(family, to, port, 0))).map_err(|_| Errno::ENETUNREACH)?;
