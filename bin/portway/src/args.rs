@@ -123,7 +123,9 @@ pub(crate) enum Port {
     #[command(
         after_help = "Examples:\n  portway port add br0 veth1\n  portway port add br0 veth1 --netns blue --access 10\n  \
         portway port add br0 uplink --trunk 10,20 --native 1\n  portway port add br0 tap7 --type internal\n  \
-        portway port add br0 play --type pcap --option rx=in.pcap"
+        portway port add br0 play --type pcap --option rx=in.pcap\n  \
+        portway port add br0 t0 --type geneve -o dst_port=6081 -o remote=192.0.2.7 -o key=5\n  \
+        portway port add br0 t1 --type gre -o remote=192.0.2.8"
     )]
     Add(PortAdd),
     /// Disconnect a port from its bridge. A device is given back to the host; an internal one is deleted.
