@@ -70,8 +70,17 @@ pub(crate) fn was_seen() -> bool {
 /// As [`open`]. If portwayd has been there before, it is waited for: it is being restarted, and a program that is refused
 /// everything meanwhile would draw its conclusions. All waiting together ends [`PATIENCE`] after portwayd was missed first.
 pub(crate) fn open_patiently(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
+    patiently(|| open(netns, port_id))
+}
+
+/// As [`open_patiently`], to ask for tunnel devices.
+pub(crate) fn open_for_links(netns: BorrowedFd<'_>) -> Result<Opened, Failure> {
+    patiently(|| open_for(libc::NETLINK_ROUTE, netns, 0))
+}
+
+fn patiently(open: impl Fn() -> Result<Opened, Failure>) -> Result<Opened, Failure> {
     loop {
-        match open(netns, port_id) {
+        match open() {
             Err(Failure::Gone(_)) if was_seen() && !is_given_up() => std::thread::sleep(LOOK_AGAIN),
             result => return result,
         }
@@ -91,6 +100,10 @@ fn is_given_up() -> bool {
 
 /// Connects. `port_id`: the one wanted, or 0.
 pub(crate) fn open(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
+    open_for(libc::NETLINK_GENERIC, netns, port_id)
+}
+
+fn open_for(protocol: i32, netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
     let flags = SocketFlags::CLOEXEC;
     let data = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(refused)?;
     let address = SocketAddrUnix::new(path()).map_err(Failure::Gone)?;
@@ -100,7 +113,7 @@ pub(crate) fn open(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failur
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let hello = Hello { protocol: libc::NETLINK_GENERIC as u32, port_id }.encode();
+    let hello = Hello { protocol: protocol as u32, port_id }.encode();
     retry_on_intr(|| sendmsg(&data, &[IoSlice::new(&hello)], &mut ancillary, SendFlags::NOSIGNAL))
         .map_err(Failure::Gone)?;
     drop(theirs);

@@ -9,9 +9,8 @@
 //! * A generic-netlink family that portwayd does not know and that is no `ovs_*` is looked for in the kernel: the socket that asked
 //!   for it becomes the kernel's, with its port id and options. A socket with memberships stays, and dumps of `nlctrl` list
 //!   portwayd's families only.
-//! * `NETLINK_ROUTE` sockets stay with the kernel. Only a request for one of the tunnel devices of Open vSwitch is made to fail
-//!   with EOPNOTSUPP, on which stock programs ask the datapath for a tunnel port instead; a question for a Geneve device of its,
-//!   which is portwayd's, gets ENODEV.
+//! * `NETLINK_ROUTE` sockets stay with the kernel, but for requests about the tunnel devices of Open vSwitch: portwayd makes these, or,
+//!   for programs that can do without, they fail (`route.rs`).
 //! * All other protocols are the kernel's alone.
 //! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
 //!   goes away, sockets wait for it: a request waits up to five seconds, then it is answered ENOENT, and when it is
@@ -29,6 +28,7 @@ mod address;
 mod connection;
 mod hooks;
 mod kernel;
+mod links;
 mod lock;
 mod message;
 mod namespace;
@@ -37,5 +37,6 @@ mod options;
 mod real;
 mod receive;
 mod request;
+mod route;
 mod socket;
 mod table;

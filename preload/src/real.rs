@@ -98,6 +98,24 @@ pub(crate) unsafe fn gather(pieces: *const iovec, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// The first bytes in pieces, at most `limit`.
+///
+/// # Safety
+/// As [`gather`], for the bytes that are asked for.
+pub(crate) unsafe fn gather_first(pieces: *const iovec, count: usize, limit: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(limit);
+    for index in 0..if pieces.is_null() { 0 } else { count } {
+        // SAFETY: the caller promises the array.
+        let piece = unsafe { &*pieces.add(index) };
+        let len = piece.iov_len.min(limit - bytes.len());
+        if len > 0 && !piece.iov_base.is_null() {
+            // SAFETY: the caller promises the piece's bytes.
+            bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(piece.iov_base.cast::<u8>(), len) });
+        }
+    }
+    bytes
+}
+
 /// Room in pieces.
 ///
 /// # Safety

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::connection::{self, Failure, Opened};
 use crate::lock::ForkLock;
 use crate::namespace::Namespace;
+use crate::route::Route;
 use crate::table::{self, Hidden};
 
 /// Whose socket it is.
@@ -20,8 +21,8 @@ use crate::table::{self, Hidden};
 pub(crate) enum Socket {
     /// Its other end is portwayd.
     Portway(Netlink),
-    /// The kernel's, of NETLINK_ROUTE; with its inode.
-    Route(u64),
+    /// The kernel's, of NETLINK_ROUTE.
+    Route(Route),
 }
 
 /// A generic-netlink socket to portwayd.
@@ -78,7 +79,7 @@ impl Socket {
     pub(crate) fn inode(&self) -> u64 {
         match self {
             Self::Portway(netlink) => netlink.inode.load(Ordering::Acquire),
-            Self::Route(inode) => *inode,
+            Self::Route(route) => route.inode,
         }
     }
 

@@ -52,8 +52,7 @@ pub(crate) fn encode_vport(
     b: &mut AttrBuilder<'_>,
 ) -> Result<(), Error> {
     let (name, pids) = (port.name(), port.upcall_pids());
-    let mut options = Vec::new();
-    let has_options = port.handle().get_options(&mut options).unwrap_or(false);
+    let options = port.options();
     let reply = VportReply {
         port_no: port.port_no(),
         port_type: port.port_type(),
@@ -62,7 +61,7 @@ pub(crate) fn encode_vport(
         netnsid: seen.netnsid.map(|id| id as i32),
         stats: seen.stats,
         upcall_pids: shown_pids(datapath, &pids),
-        options: has_options.then_some(options.as_slice()),
+        options: options.as_deref(),
     };
     reply.encode(b)
 }

@@ -2,15 +2,25 @@
 //! What only the operating system knows of the devices behind ports. The server asks through this, and opens nothing itself.
 
 use portway_datapath::{Datapath, Netns};
+use portway_uapi::Errno;
 use portway_uapi::openvswitch::{
     OVS_VPORT_TYPE_GENEVE, OVS_VPORT_TYPE_GRE, OVS_VPORT_TYPE_INTERNAL, OVS_VPORT_TYPE_VXLAN, ovs_vport_stats,
 };
-use portway_vport::{NetnsId, PortStats, Vport};
+use portway_vport::{NetnsId, PortName, PortStats, Vport};
 
 /// Bytes of an Ethernet header.
 const ETH_HLEN: u64 = 14;
 /// Bytes of a VLAN tag, which the kernel keeps beside a frame.
 const VLAN_HLEN: u64 = 4;
+
+/// The tunnel that a device stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelPort {
+    /// The type of port that carries it.
+    pub port_type: u32,
+    /// Options of such a port: attributes.
+    pub options: Vec<u8>,
+}
 
 /// Asks for devices.
 pub trait Devices: Send {
@@ -21,6 +31,14 @@ pub trait Devices: Send {
     /// others with that index. `None`: it is in none of the namespaces known there.
     fn elsewhere(&mut self, _netns: &Netns, _ifindex: u32, _mac: [u8; 6]) -> Option<(u32, ovs_vport_stats)> {
         None
+    }
+
+    /// The tunnel that a device stands for, which was made by rtnetlink; `None`: it stands for none, or is not there.
+    ///
+    /// # Errors
+    /// EBUSY: it stands for one, but belongs to something else.
+    fn tunnel(&mut self, _netns: &Netns, _name: &PortName) -> Result<Option<TunnelPort>, Errno> {
+        Ok(None)
     }
 
     /// A namespace is not needed any more: nothing may keep it alive.
@@ -49,8 +67,9 @@ impl Devices for NoDevices {
 /// A port's statistics as the kernel tells them: those of its device, and what the switch itself did not send.
 pub(crate) fn look(devices: &mut dyn Devices, datapath: &Datapath, port: &Vport) -> Seen {
     let own = port.stats();
-    if matches!(port.port_type(), OVS_VPORT_TYPE_VXLAN | OVS_VPORT_TYPE_GENEVE | OVS_VPORT_TYPE_GRE) {
-        return Seen { stats: tunnel_stats(port.port_type(), &own), netnsid: None };
+    let kind = port.kind().number();
+    if matches!(kind, OVS_VPORT_TYPE_VXLAN | OVS_VPORT_TYPE_GENEVE | OVS_VPORT_TYPE_GRE) {
+        return Seen { stats: tunnel_stats(kind, &own), netnsid: None };
     }
     let counted = (port.ifindex() != 0).then(|| devices.counters(datapath.netns(), port.ifindex())).flatten();
     let (netnsid, counted) = match counted {

@@ -30,5 +30,5 @@ mod upcall;
 mod vport;
 
 pub use client::{Delivery, Limits, Peer};
-pub use devices::{Devices, NoDevices};
+pub use devices::{Devices, NoDevices, TunnelPort};
 pub use server::{ClientId, ConnectError, Server};

@@ -13,7 +13,7 @@ use portway_vport::{PortName, Vport};
 use crate::call::{Call, Handled};
 use crate::datapath::port_ids;
 use crate::describe::{dp_ifindex, encode_vport};
-use crate::devices::{has_left, look};
+use crate::devices::{TunnelPort, has_left, look};
 use crate::errno::errno_of;
 use crate::names::make_named;
 
@@ -76,6 +76,16 @@ impl Call<'_> {
         }
     }
 
+    /// The tunnel behind the device that is to be a port, if it stands for one.
+    fn tunnel_behind(&mut self, port_type: u32, name: &[u8]) -> Result<Option<TunnelPort>, Errno> {
+        match PortName::new(name) {
+            Some(name) if port_type == OVS_VPORT_TYPE_NETDEV => {
+                self.server.devices.tunnel(&self.netns, &name)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// A port's upcall port ids: not more than there are CPUs.
     fn upcall_pids(&self, bytes: &[u8]) -> Result<Vec<u32>, Errno> {
         let pids = port_ids(bytes)?;
@@ -98,6 +108,7 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
     }
     let datapath = call.datapath(request.dp_ifindex)?;
     call.free_name(name);
+    let behind = call.tunnel_behind(port_type, name)?;
     let make = |call: &Call<'_>, name| {
         let port = PortRequest {
             port_no: request.port_no.filter(|port_no| *port_no != 0),
@@ -106,9 +117,21 @@ pub(crate) fn new(call: &mut Call<'_>) -> Handled {
             upcall_pids: call.upcall_pids(upcall_pid)?,
             ..PortRequest::new(name, port_type)
         };
+        let port = match &behind {
+            Some(tunnel) => PortRequest {
+                port_type: tunnel.port_type,
+                options: tunnel.options.clone(),
+                shown_type: Some(port_type),
+                ..port
+            },
+            None => port,
+        };
         let taken = request.ifindex.is_some_and(|wanted| call.has_device(wanted));
         if taken {
             return Err(Errno::EBUSY);
+        }
+        if behind.is_some() && call.server.switch.port_named(call.netns.id(), &name).is_some() {
+            return Err(name_taken(call, &datapath, &name));
         }
         let made = call.server.switch.port_add(&datapath, &port);
         made.map_err(|error| refusal(call, &datapath, &port, &error))
@@ -132,8 +155,13 @@ fn refusal(call: &Call<'_>, datapath: &Datapath, wanted: &PortRequest, error: &E
     if !matches!(error, Error::NameTaken { .. }) || wanted.port_type != OVS_VPORT_TYPE_NETDEV {
         return errno_of(error);
     }
-    // A device can have one master: it is another datapath's, or this one's already. An internal device has none.
-    match call.server.switch.port_named(call.netns.id(), &wanted.name) {
+    name_taken(call, datapath, &wanted.name)
+}
+
+/// The errno of a device that is a port already. It can have one master: it is another datapath's, or this one's. An internal device has
+/// none.
+fn name_taken(call: &Call<'_>, datapath: &Datapath, name: &PortName) -> Errno {
+    match call.server.switch.port_named(call.netns.id(), name) {
         Some(port) if port.port_type() == OVS_VPORT_TYPE_INTERNAL => Errno::EINVAL,
         Some(port) if port.datapath() != datapath.id() => Errno::EBUSY,
         Some(_) | None => Errno::EEXIST,

@@ -76,6 +76,8 @@ pub struct PortRequest {
     pub mac: [u8; 6],
     /// The device's namespace; `None`: the datapath's.
     pub netns: Option<Netns>,
+    /// The type that netlink clients see, if it is not `port_type`.
+    pub shown_type: Option<u32>,
 }
 
 impl PortRequest {
@@ -89,6 +91,7 @@ impl PortRequest {
             upcall_pids: Vec::new(),
             mac: [0; 6],
             netns: None,
+            shown_type: None,
         }
     }
 }
@@ -126,6 +129,7 @@ impl Switch {
             upcall_pids: request.upcall_pids.clone(),
             mac: request.mac,
             netns: None,
+            shown_type: None,
         };
         let datapath = loop {
             let mut writer = self.lock();
@@ -502,6 +506,7 @@ impl Switch {
             datapath: datapath.id(),
             workers: self.workers + 1,
             upcall_pids: request.upcall_pids.clone(),
+            shown_type: request.shown_type,
         };
         let port = Vport::new(handle, info, config);
         port.set_port_no(port_no);

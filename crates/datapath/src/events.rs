@@ -67,8 +67,6 @@ pub struct RemovedPort {
 
 impl RemovedPort {
     pub(crate) fn of(port: &Vport) -> Self {
-        let mut options = Vec::new();
-        let has_options = port.handle().get_options(&mut options).unwrap_or(false);
         Self {
             port_no: port.port_no(),
             name: port.name(),
@@ -76,7 +74,7 @@ impl RemovedPort {
             ifindex: port.ifindex(),
             stats: port.stats(),
             upcall_pids: port.upcall_pids().to_vec(),
-            options: has_options.then_some(options),
+            options: port.options(),
             is_silent: false,
         }
     }

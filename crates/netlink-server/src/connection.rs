@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use portway_control::ClientId;
+use portway_control::{ClientId, Peer};
 use portway_netlink_socket::{Answer, HELLO_LEN, Hello};
 use rustix::io::{Errno, IoSliceMut};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send};
@@ -16,10 +16,19 @@ const REQUEST_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) data: OwnedFd,
-    /// With the client's number, once it has said hello.
-    pub(crate) open: Option<(ClientId, OwnedFd)>,
+    /// Once the client has said hello: who it is, and our end of the control connection.
+    pub(crate) open: Option<(Who, OwnedFd)>,
     /// Waiting until `data` takes more.
     pub(crate) blocked: bool,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(crate) enum Who {
+    /// A client of the families, with its number.
+    Client(ClientId),
+    /// One that asks for tunnel devices.
+    Links(Peer),
 }
 
 /// What came from a connection.

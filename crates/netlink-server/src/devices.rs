@@ -4,12 +4,15 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
-use portway_control::Devices;
+use portway_control::{Devices, TunnelPort};
 use portway_datapath::Netns;
 use portway_netlink::{Attrs, Datagram, Error, Header, Messages};
+use portway_uapi::Errno;
 use portway_uapi::openvswitch::ovs_vport_stats;
-use portway_vport::NetnsId;
+use portway_vport::{NetnsId, PortName};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+
+use crate::tunnels::tunnel_behind;
 
 /// Numbers of linux/rtnetlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
@@ -17,7 +20,11 @@ const RTM_GETLINK: u16 = 18;
 const RTM_NEWNSID: u16 = 88;
 const RTM_GETNSID: u16 = 90;
 const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
+const IFLA_EXT_MASK: u16 = 29;
 const IFLA_TARGET_NETNSID: u16 = 46;
 const NETNSA_NSID: u16 = 1;
 const NLM_F_REQUEST: u16 = 1;
@@ -26,6 +33,8 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// Bytes of struct rtgenmsg, padded.
 const RTGENMSG: usize = 4;
+/// RTEXT_FILTER_SKIP_STATS.
+const SKIP_STATS: u32 = 8;
 /// Namespaces that a device is looked for in.
 const PEERS_MAX: usize = 4096;
 /// Bytes of struct ifinfomsg, and where its index is.
@@ -69,6 +78,33 @@ impl LinkCounters {
         let body = if peer.is_some() { &info[..] } else { &info[..IFINFOMSG] };
         self.request(netns, RTM_GETLINK, NLM_F_REQUEST, body)?;
         self.receive(netns)
+    }
+
+    /// Asks for the device of that name; the answer is in the buffer.
+    fn ask_by_name(&mut self, netns: &Netns, name: &PortName) -> Option<()> {
+        let mut body = vec![0; IFINFOMSG];
+        for (kind, value) in [
+            (IFLA_EXT_MASK, SKIP_STATS.to_ne_bytes().to_vec()),
+            (IFLA_IFNAME, name.as_c_str().to_bytes_with_nul().to_vec()),
+        ] {
+            body.extend(((4 + value.len()) as u16).to_ne_bytes());
+            body.extend(kind.to_ne_bytes());
+            body.extend(value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        self.request(netns, RTM_GETLINK, NLM_F_REQUEST, &body)?;
+        self.receive(netns)
+    }
+
+    /// The tunnel behind the device that the buffer's answer describes, and whether the device belongs to another.
+    fn tunnel_answer(&self) -> Option<(TunnelPort, bool)> {
+        let message = Messages::new(&self.buffer).next()?;
+        if message.header().nlmsg_type != RTM_NEWLINK {
+            return None;
+        }
+        let attrs = Attrs::new(message.payload().get(IFINFOMSG..)?);
+        let tunnel = tunnel_behind(attrs.first_of(IFLA_IFALIAS)?.str().ok()?)?;
+        Some((tunnel, attrs.first_of(IFLA_MASTER).is_some()))
     }
 
     fn request(&mut self, netns: &Netns, kind: u16, flags: u16, body: &[u8]) -> Option<()> {
@@ -165,6 +201,14 @@ impl Devices for LinkCounters {
             }
         }
         None
+    }
+
+    fn tunnel(&mut self, netns: &Netns, name: &PortName) -> Result<Option<TunnelPort>, Errno> {
+        match self.ask_by_name(netns, name).and_then(|()| self.tunnel_answer()) {
+            Some((_, true)) => Err(Errno::EBUSY),
+            Some((tunnel, false)) => Ok(Some(tunnel)),
+            None => Ok(None),
+        }
     }
 
     fn forget(&mut self, netns: NetnsId) {

@@ -8,8 +8,11 @@
 mod connection;
 mod devices;
 mod error;
+mod new_link;
 mod peer;
 mod serve;
+mod tunnels;
 
 pub use error::Error;
 pub use serve::{Handle, NetlinkServer, Source};
+pub use tunnels::tunnel_behind;

@@ -21,13 +21,14 @@ use rustix::net::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::connection::{Came, Connection, answer, receive, receive_hello};
+use crate::connection::{Came, Connection, Who, answer, receive, receive_hello};
 use crate::devices::LinkCounters;
 use crate::error::{Error, io_error};
-use crate::peer;
+use crate::{peer, tunnels};
 
-/// NETLINK_GENERIC.
+/// NETLINK_GENERIC and NETLINK_ROUTE.
 const GENERIC: u32 = 16;
+const ROUTE: u32 = 0;
 /// Room that is asked for in a client's socket, in bytes.
 const SEND_BUFFER: usize = 1 << 20;
 /// Connections that may wait to be accepted.
@@ -219,10 +220,15 @@ impl NetlinkServer {
 
     fn data(&mut self, number: u64) {
         let Some(connection) = self.connections.get(&number) else { return };
-        let Some((client, _)) = &connection.open else { return self.hello(number) };
-        let client = *client;
-        match receive(&connection.data, &mut self.buffer) {
-            Came::Datagram(len) => {
+        let Some((who, _)) = &connection.open else { return self.hello(number) };
+        let who = who.clone();
+        match (receive(&connection.data, &mut self.buffer), who) {
+            (Came::Datagram(len), Who::Links(peer)) => {
+                let made = tunnels::new_link(self.server.switch(), &peer, &self.buffer[..len]);
+                let (errno, index) = made.map_or_else(|errno| (errno.0 as u32, 0), |index| (0, index));
+                self.answer(number, errno, index);
+            }
+            (Came::Datagram(len), Who::Client(client)) => {
                 self.server.handle_datagram(client, &self.buffer[..len], now_ns());
                 if self.server.take_changed() {
                     (self.on_change)();
@@ -231,8 +237,8 @@ impl NetlinkServer {
                 self.flush_all();
                 self.answer(number, 0, 0);
             }
-            Came::Nothing => {}
-            Came::End => self.close(number),
+            (Came::Nothing, _) => {}
+            (Came::End, _) => self.close(number),
         }
     }
 
@@ -248,29 +254,38 @@ impl NetlinkServer {
         let (hello, netns, control) = receive_hello(&connection.data)?;
         let credentials = sockopt::socket_peercred(&connection.data).ok()?;
         let peer = peer::identify(&credentials, netns)?;
-        if hello.protocol != GENERIC {
-            answer(&control, Errno::PROTONOSUPPORT.raw_os_error() as u32, 0);
-            return None;
-        }
-        let client = match self.server.connect(peer, hello.port_id) {
-            Ok(client) => client,
-            Err(error) => {
-                answer(&control, errno_of(&error), 0);
+        let who = match hello.protocol {
+            ROUTE => Who::Links(peer),
+            GENERIC => match self.server.connect(peer, hello.port_id) {
+                Ok(client) => Who::Client(client),
+                Err(error) => {
+                    answer(&control, errno_of(&error), 0);
+                    return None;
+                }
+            },
+            _ => {
+                answer(&control, Errno::PROTONOSUPPORT.raw_os_error() as u32, 0);
                 return None;
             }
         };
         let token = epoll::EventData::new_u64(number * 2 + 1);
         epoll::add(&self.epoll, &control, token, epoll::EventFlags::IN).ok()?;
-        answer(&control, 0, self.server.port_id(client)?);
-        connection.open = Some((client, control));
-        self.by_client.insert(client, number);
+        let port_id = match &who {
+            Who::Client(client) => {
+                self.by_client.insert(*client, number);
+                self.server.port_id(*client)?
+            }
+            Who::Links(_) => 0,
+        };
+        answer(&control, 0, port_id);
+        connection.open = Some((who, control));
         Some(())
     }
 
     fn command(&mut self, number: u64) {
         let Some(connection) = self.connections.get(&number) else { return };
-        let Some((client, control)) = &connection.open else { return };
-        let client = *client;
+        let Some((who, control)) = &connection.open else { return };
+        let who = who.clone();
         match receive(control, &mut self.buffer) {
             Came::Datagram(len) => {
                 let (errno, value) = match Command::decode(&self.buffer[..len]) {
@@ -280,7 +295,10 @@ impl NetlinkServer {
                         let _ = send(&connection.data, &NOOP, flags);
                         (0, 0)
                     }
-                    Some(command) => self.carry_out(client, command),
+                    Some(command) => match who {
+                        Who::Client(client) => self.carry_out(client, command),
+                        Who::Links(_) => (Errno::OPNOTSUPP.raw_os_error() as u32, 0),
+                    },
                     None => (Errno::INVAL.raw_os_error() as u32, 0),
                 };
                 self.answer(number, errno, value);
@@ -344,7 +362,7 @@ impl NetlinkServer {
     /// Gives a client what waits for it, as far as its socket takes it.
     fn flush(&mut self, number: u64) {
         while let Some(connection) = self.connections.get(&number) {
-            let Some((client, _)) = &connection.open else { return };
+            let Some((Who::Client(client), _)) = &connection.open else { return };
             if connection.blocked {
                 return;
             }
@@ -377,10 +395,12 @@ impl NetlinkServer {
     fn close(&mut self, number: u64) {
         let Some(connection) = self.connections.remove(&number) else { return };
         let _ = epoll::delete(&self.epoll, &connection.data);
-        if let Some((client, control)) = connection.open {
+        if let Some((who, control)) = connection.open {
             let _ = epoll::delete(&self.epoll, control.as_fd());
-            self.by_client.remove(&client);
-            self.server.disconnect(client);
+            if let Who::Client(client) = who {
+                self.by_client.remove(&client);
+                self.server.disconnect(client);
+            }
         }
     }
 }

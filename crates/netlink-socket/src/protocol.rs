@@ -34,7 +34,7 @@ pub const NOOP: [u8; 16] = {
 /// and portwayd's end of the control connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The netlink protocol: NETLINK_GENERIC or NETLINK_NETFILTER.
+    /// The netlink protocol: NETLINK_GENERIC or NETLINK_ROUTE.
     pub protocol: u32,
     /// The port id that the client wants; 0: any.
     pub port_id: u32,

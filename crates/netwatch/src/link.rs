@@ -140,12 +140,17 @@ impl Links {
 
     /// Brings a device up.
     pub fn set_up(&mut self, index: u32) -> Result<(), Error> {
+        self.change(index, flags::UP, flags::UP, &[])
+    }
+
+    /// Changes a device as RTM_SETLINK does it: sets those `flags` that are in `change`, and what `attributes` say (IFLA_*).
+    pub fn change(&mut self, index: u32, flags: u32, change: u32, attributes: &[u8]) -> Result<(), Error> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut bytes = request(RTM_SETLINK, NLM_F_ACK, self.sequence, index, &[]);
+        let mut bytes = request(RTM_SETLINK, NLM_F_ACK, self.sequence, index, attributes);
         // The flags and which of them to change: the last two words of struct ifinfomsg.
-        let len = bytes.len();
-        bytes[len - 8..len - 4].copy_from_slice(&flags::UP.to_ne_bytes());
-        bytes[len - 4..].copy_from_slice(&flags::UP.to_ne_bytes());
+        let end = bytes.len() - attributes.len();
+        bytes[end - 8..end - 4].copy_from_slice(&flags.to_ne_bytes());
+        bytes[end - 4..end].copy_from_slice(&change.to_ne_bytes());
         self.exchange(&bytes, |_| ControlFlow::Continue(()))
     }
 

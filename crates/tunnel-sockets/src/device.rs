@@ -3,6 +3,9 @@
 //!
 //! The kernel module's tunnel ports are devices; programs look them up by name, read their index, and delete them to get rid
 //! of the port. Traffic goes through sockets.
+//!
+//! Or the device was there before the port and stays after it: one that was asked for by rtnetlink, as the kernel's tunnel devices are.
+//! Then its alias says what it is ([`make_lasting`]), and a port takes it up ([`OPTION_DEVICE`]).
 
 use std::ffi::{CStr, c_int};
 use std::mem;
@@ -11,12 +14,21 @@ use std::sync::Mutex;
 
 use portway_netwatch::Links;
 use portway_vport::abi::{PortInfo, info_flags};
-use portway_vport::ops::Errno;
+use portway_vport::ops::{CreateParams, Errno};
+use portway_vport::options;
 
 use crate::common::lock;
 use crate::socket::{Family, NOTHING, Socket, last_errno};
 
-/// Alias of every tunnel port's device.
+/// Option: a flag. The port's device is there already, made by [`make_lasting`], and stays when the port goes. For the daemon, not for
+/// people, as is the next.
+pub const OPTION_DEVICE: u16 = 0x3f02;
+/// Option: u8, 1 if IPv6 datagrams without a checksum are taken, whatever the type does by itself.
+pub const OPTION_ZERO_CHECKSUM6: u16 = 0x3f03;
+/// What the alias of every lasting device begins with.
+pub const LASTING_ALIAS: &str = "portway tunnel device";
+
+/// Alias of the device of every other tunnel port.
 const ALIAS: &str = "portway tunnel port";
 /// The largest MTU of a TAP.
 const MTU_MAX: c_int = 65_521;
@@ -41,9 +53,74 @@ fn ioctl(fd: &impl AsRawFd, number: libc::Ioctl, request: &mut libc::ifreq) -> R
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// The value of one of the options above.
+pub(crate) fn option(options: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut found = options::iter(options).filter_map(Result::ok).filter(|(attr, _)| *attr == wanted);
+    found.next().map(|(_, value)| value)
+}
+
+fn of_netwatch(error: portway_netwatch::Error) -> Errno {
+    Errno(error.errno())
+}
+
+/// Makes a device in the calling thread's namespace that is there until somebody deletes it, with an alias that says what it is.
+/// `prepare` is given its index and sets it up. Returns the index. EEXIST: a device has that name. Whatever fails, nothing is left.
+pub fn make_lasting(
+    name: &CStr,
+    alias: &str,
+    prepare: impl FnOnce(u32) -> Result<(), Errno>,
+) -> Result<u32, Errno> {
+    let device = Device::fresh(name)?;
+    let index = device.seen().ok_or(Errno(libc::ENODEV))?.ifindex;
+    Links::open().and_then(|mut links| links.set_alias(index, alias)).map_err(of_netwatch)?;
+    prepare(index)?;
+    let number = libc::TUNSETPERSIST as libc::Ioctl;
+    // SAFETY: the argument is a number.
+    let result = unsafe { libc::ioctl(device.file.as_raw_fd(), number, 1) };
+    if result < 0 { Err(last_errno()) } else { Ok(index) }
+}
+
 impl Device {
-    /// Makes it in the calling thread's namespace, with this MTU or the most that a TAP can have. EEXIST: a device has that name.
-    pub(crate) fn create(name: &CStr, mtu: u32) -> Result<Self, Errno> {
+    /// The device of a port that is being made, in the calling thread's namespace: the one that is there, if the options say so, or a
+    /// new one with this MTU or the most that a TAP can have. EEXIST: a device has that name.
+    pub(crate) fn of_port(params: &CreateParams<'_>, mtu: u32) -> Result<Self, Errno> {
+        let device = match option(params.options, OPTION_DEVICE) {
+            Some(_) => Self::adopt(params.name)?,
+            None => {
+                let device = Self::fresh(params.name)?;
+                device.set_up(mtu.min(MTU_MAX as u32) as c_int)?;
+                device
+            }
+        };
+        *lock(&device.last) = device.seen().ok_or(Errno(libc::ENODEV))?;
+        Ok(device)
+    }
+
+    /// A new device, down.
+    fn fresh(name: &CStr) -> Result<Self, Errno> {
+        let device = Self::open(name, libc::IFF_TUN_EXCL).map_err(|errno| match errno {
+            // IFF_TUN_EXCL's way to say that the name is taken.
+            Errno(libc::EBUSY) => Errno(libc::EEXIST),
+            errno => errno,
+        })?;
+        device.discard()?;
+        Ok(device)
+    }
+
+    /// The lasting device of that name. EBUSY: a port has it. ENODEV: there is none, or it is another's.
+    fn adopt(name: &CStr) -> Result<Self, Errno> {
+        let device = Self::open(name, 0)?;
+        let index = device.seen().ok_or(Errno(libc::ENODEV))?.ifindex;
+        let link = Links::open().and_then(|mut links| links.by_index(index)).map_err(of_netwatch)?;
+        // One that was made just now, since there was none, goes again.
+        if !link.alias.starts_with(LASTING_ALIAS) {
+            return Err(Errno(libc::ENODEV));
+        }
+        device.discard()?;
+        Ok(device)
+    }
+
+    fn open(name: &CStr, flags: c_int) -> Result<Self, Errno> {
         // SAFETY: a NUL-terminated path.
         let fd = unsafe {
             libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC)
@@ -57,17 +134,9 @@ impl Device {
         for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.to_bytes()) {
             *to = *from as _;
         }
-        request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL) as i16;
-        ioctl(&file, libc::TUNSETIFF as libc::Ioctl, &mut request).map_err(|errno| match errno {
-            // IFF_TUN_EXCL's way to say that the name is taken.
-            Errno(libc::EBUSY) => Errno(libc::EEXIST),
-            errno => errno,
-        })?;
-        let device = Self { file, control: Socket::udp(Family::V4)?, last: Mutex::default() };
-        device.discard()?;
-        device.set_up(mtu.min(MTU_MAX as u32) as c_int)?;
-        *lock(&device.last) = device.seen().ok_or(Errno(libc::ENODEV))?;
-        Ok(device)
+        request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | flags) as i16;
+        ioctl(&file, libc::TUNSETIFF as libc::Ioctl, &mut request)?;
+        Ok(Self { file, control: Socket::udp(Family::V4)?, last: Mutex::default() })
     }
 
     /// What the host sends to the device is lost, and takes no memory.
@@ -84,9 +153,8 @@ impl Device {
         let mut request = self.named()?;
         request.ifr_ifru.ifru_mtu = mtu;
         ioctl(&self.control, libc::SIOCSIFMTU, &mut request)?;
-        let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
         let index = self.seen().map_or(0, |info| info.ifindex);
-        links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))?;
+        Links::open().and_then(|mut links| links.set_alias(index, ALIAS)).map_err(of_netwatch)?;
         let mut request = self.named()?;
         ioctl(&self.control, libc::SIOCGIFFLAGS, &mut request)?;
         // SAFETY: the kernel has filled this member of the union.

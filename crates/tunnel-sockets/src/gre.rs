@@ -61,7 +61,7 @@ impl PortType for GrePort {
     /// EEXIST: the namespace has such a port already; EINVAL: the one peer's address is none of IPv4. Options that are not known are not
     /// looked at, as in the kernel.
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
-        let (name, queues) = (params.name, params.tx_queues.max(1));
+        let queues = params.tx_queues.max(1);
         let peer = Peer::read(params.options, u32::MAX)?;
         if peer.is_some_and(|peer| peer.address.is_ipv6()) {
             return Err(Errno::EINVAL);
@@ -71,7 +71,7 @@ impl PortType for GrePort {
             let socket = Socket::open(Family::V4, libc::SOCK_RAW, PROTOCOL)?;
             socket.set_buffers(BUFFER_BYTES)?;
             let outboxes = (0..queues).map(|_| Outbox::open_raw(PROTOCOL)).collect::<Result<Vec<_>, _>>()?;
-            Ok((socket, outboxes, Routes::open()?, Device::create(name, MTU)?))
+            Ok((socket, outboxes, Routes::open()?, Device::of_port(params, MTU)?))
         };
         let (claim, (socket, outboxes, routes, device)) = make_in_namespace(params, claim, make)?;
         Ok(Self {

@@ -16,5 +16,6 @@ mod send;
 mod socket;
 pub mod udp;
 
+pub use device::{LASTING_ALIAS, OPTION_DEVICE, OPTION_ZERO_CHECKSUM6, make_lasting};
 pub use peer::Peer;
 pub use registry::{Claim, Claims};

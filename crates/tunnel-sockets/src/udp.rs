@@ -15,12 +15,12 @@ use portway_vport::host;
 use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
 
 use crate::common::{lock, make_in_namespace};
-use crate::device::Device;
+use crate::device::{Device, OPTION_ZERO_CHECKSUM6, option};
 use crate::receive::Inbox;
 use crate::registry::Claim;
 use crate::route::Routes;
 use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX, count, payload_len};
-use crate::socket::{Address, Family};
+use crate::socket::{Address, Family, Socket};
 
 /// Packets that go as a train though it has checksums that were not asked for: shorter ones gain little.
 const TRAIN_WITHOUT_CHECKSUM: usize = 4;
@@ -84,11 +84,13 @@ impl<C: Codec> UdpPort<C> {
         fixed: Option<TunnelInfo>,
         claim: impl FnOnce(NetnsId) -> Result<Claim, Errno> + Send,
     ) -> Result<Self, Errno> {
-        let (name, queues) = (params.name, params.tx_queues.max(1));
+        let queues = params.tx_queues.max(1);
+        let asked = option(params.options, OPTION_ZERO_CHECKSUM6);
+        let zero6 = asked.map_or(C::TAKES_ZERO_CHECKSUM6, |value| value == [1]);
         let make = || -> Result<_, Errno> {
             // The name before the UDP port, as the kernel complains.
-            let device = Device::create(name, mtu)?;
-            let inbox = Inbox::open(port, C::TAKES_ZERO_CHECKSUM6)?;
+            let device = Device::of_port(params, mtu)?;
+            let inbox = Inbox::open(port, zero6)?;
             let mut ports = Ports::default();
             let outboxes = (0..queues).map(|_| Outbox::open(&mut ports)).collect::<Result<Vec<_>, _>>()?;
             Ok((inbox, ports, outboxes, Routes::open()?, device))
@@ -249,6 +251,16 @@ impl<C: Codec> PortType for UdpPort<C> {
         info.tp_src = self.ports.of(family, slot(packet));
         info.tp_dst = port;
         Ok(())
+    }
+}
+
+/// Whether a UDP port is free in the calling thread's namespace. EADDRINUSE: somebody has it.
+pub fn probe(port: u16) -> Result<(), Errno> {
+    Socket::udp(Family::V4)?.bind(Family::V4, port)?;
+    match Socket::udp(Family::V6).and_then(|socket| socket.bind(Family::V6, port)) {
+        // A host without IPv6 has tunnels over IPv4.
+        Err(Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => Ok(()),
+        result => result,
     }
 }
 

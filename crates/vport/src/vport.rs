@@ -46,6 +46,8 @@ pub struct VportConfig {
     pub workers: usize,
     /// Upcall port ids; empty: none until [`Vport::set_upcall_pids`].
     pub upcall_pids: Vec<u32>,
+    /// The type that netlink clients see, if it is not that of the port's kind.
+    pub shown_type: Option<u32>,
 }
 
 /// The port ids that a port's upcalls go to.
@@ -78,6 +80,7 @@ pub struct Vport {
     upcall_pids: ArcSwap<Vec<u32>>,
     netns: NetnsId,
     datapath: u32,
+    shown_type: Option<u32>,
     /// The name when the port was made.
     first_name: PortName,
     /// Read by control threads only; a rename holds it for sixteen bytes.
@@ -90,7 +93,7 @@ pub struct Vport {
 impl Vport {
     /// A whole port, alive, without a number.
     pub fn new(handle: PortHandle, info: PortInfo, config: VportConfig) -> Arc<Self> {
-        let VportConfig { name, netns, datapath, workers, upcall_pids } = config;
+        let VportConfig { name, netns, datapath, workers, upcall_pids, shown_type } = config;
         let vport = Self {
             handle,
             port_no: AtomicU32::new(NOT_ATTACHED),
@@ -106,6 +109,7 @@ impl Vport {
             upcall_pids: ArcSwap::from_pointee(upcall_pids),
             netns,
             datapath,
+            shown_type,
             first_name: name,
             name: RwLock::new(name),
             over_mtu_lines: RateLimit::new(5, 1),
@@ -121,9 +125,17 @@ impl Vport {
         self.handle.kind()
     }
 
-    /// OVS_VPORT_TYPE_* or a private number.
+    /// OVS_VPORT_TYPE_* or a private number, as netlink clients see it: a tunnel that stands behind a device which they made is a
+    /// `netdev` for them.
     pub fn port_type(&self) -> u32 {
-        self.kind().number()
+        self.shown_type.unwrap_or_else(|| self.kind().number())
+    }
+
+    /// What the port type tells of its options: netlink attributes; `None`: nothing, or nothing that is for netlink clients.
+    pub fn options(&self) -> Option<Vec<u8>> {
+        let mut options = Vec::new();
+        let has_options = self.shown_type.is_none() && self.handle.get_options(&mut options).unwrap_or(false);
+        has_options.then_some(options)
     }
 
     /// The port behind it: options and the file descriptors to wait for.

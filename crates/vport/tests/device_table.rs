@@ -18,8 +18,14 @@ fn name(index: usize) -> PortName {
 fn make(registry: &Registry, index: usize, netns: NetnsId) -> Arc<Vport> {
     let c_name = CString::new(format!("p{index}")).unwrap();
     let (handle, info) = registry.try_get(TYPE_LOOP).unwrap().create(&params(&c_name, &[])).unwrap();
-    let config =
-        VportConfig { name: name(index), netns, datapath: 7, workers: 2, upcall_pids: vec![index as u32] };
+    let config = VportConfig {
+        name: name(index),
+        netns,
+        datapath: 7,
+        workers: 2,
+        upcall_pids: vec![index as u32],
+        shown_type: None,
+    };
     let vport = Vport::new(handle, info, config);
     vport.set_port_no(index as u32);
     vport

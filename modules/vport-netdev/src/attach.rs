@@ -12,6 +12,10 @@ use crate::socket::PacketSocket;
 /// Alias of every internal port's TAP (`vport-internal` sets it): such a device is a port already.
 const INTERNAL_ALIAS: &str = "portway internal port";
 
+/// Alias of devices that stand for a tunnel (`tunnel-sockets` sets it): nothing that the host sends to them goes anywhere. Netlink clients
+/// get a port of the tunnel's type for one.
+const TUNNEL_ALIAS: &str = "portway tunnel device";
+
 /// Kinds that let nothing take their frames (IFF_NO_RX_HANDLER in the kernel).
 const KINDS_REFUSED: &[&str] = &["vrf"];
 
@@ -55,7 +59,11 @@ fn attach_here(name: &str) -> Result<Attached, Errno> {
 /// The refusals of the kernel module, in its order.
 fn refuse(link: &Link) -> Result<(), Errno> {
     let bad_layer = !matches!(link.layer, layer::ETHERNET | layer::NONE);
-    if link.flags & flags::LOOPBACK != 0 || bad_layer || link.alias == INTERNAL_ALIAS {
+    if link.flags & flags::LOOPBACK != 0
+        || bad_layer
+        || link.alias == INTERNAL_ALIAS
+        || link.alias.starts_with(TUNNEL_ALIAS)
+    {
         return Err(Errno(libc::EINVAL));
     }
     if link.master.is_some() {

@@ -25,7 +25,14 @@ fn create(attributes: &[u8]) -> Result<Arc<Vport>, Errno> {
     };
     let (handle, info) = registry.try_get(TYPE_PCAP).unwrap().create(&params)?;
     let name = PortName::new(b"pcap0").unwrap();
-    let config = VportConfig { name, netns: NetnsId(0), datapath: 0, workers: 1, upcall_pids: vec![1] };
+    let config = VportConfig {
+        name,
+        netns: NetnsId(0),
+        datapath: 0,
+        workers: 1,
+        upcall_pids: vec![1],
+        shown_type: None,
+    };
     Ok(Vport::new(handle, info, config))
 }
 

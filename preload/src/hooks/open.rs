@@ -10,6 +10,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use super::result::status;
 use crate::connection::{self, Failure};
+use crate::route::Route;
 use crate::socket::Socket;
 use crate::{notice, real, table};
 
@@ -37,7 +38,7 @@ unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_in
         // SAFETY: it was opened just now.
         let inode = fstat(unsafe { BorrowedFd::borrow_raw(fd) }).map(|stat| stat.st_ino);
         // Beyond the table's end it is the kernel's without exception.
-        let _ = inode.and_then(|inode| table::insert(fd, Arc::new(Socket::Route(inode))));
+        let _ = inode.and_then(|inode| table::insert(fd, Arc::new(Socket::Route(Route::new(inode)))));
     }
     fd
 }

@@ -9,7 +9,7 @@ use super::names::give;
 use super::result::length;
 use crate::address::Address;
 use crate::real;
-use crate::socket::Ours;
+use crate::socket::{Ours, Socket};
 use crate::table;
 
 /// # Safety
@@ -36,11 +36,13 @@ unsafe extern "C" fn recvfrom(
     from_len: *mut socklen_t,
 ) -> ssize_t {
     let found = table::find(fd);
+    let piece = iovec { iov_base: bytes, iov_len: len };
     let Some(ours) = found.as_ref().and_then(Ours::new) else {
         // SAFETY: as the caller's.
-        return unsafe { real::recvfrom(fd, bytes, len, flags, from, from_len) };
+        let received = unsafe { real::recvfrom(fd, bytes, len, flags, from, from_len) };
+        // SAFETY: the piece is the caller's room, of which that much has been written.
+        return unsafe { of_route(found.as_deref(), received, &raw const piece, 1, flags) };
     };
-    let piece = iovec { iov_base: bytes, iov_len: len };
     // SAFETY: the piece is the caller's room.
     let received = ours.receive(fd, len, flags, |bytes| unsafe { real::scatter(bytes, &raw const piece, 1) });
     length(received.and_then(|received| {
@@ -52,6 +54,37 @@ unsafe extern "C" fn recvfrom(
     }))
 }
 
+/// What the program is told of a datagram of the kernel's, `received` being what the call returned.
+///
+/// # Safety
+/// `pieces` points to `count` pieces of the program's room, where as much as was received has been written.
+unsafe fn of_route(
+    socket: Option<&Socket>,
+    received: ssize_t,
+    pieces: *const iovec,
+    count: usize,
+    flags: c_int,
+) -> ssize_t {
+    let (Some(Socket::Route(route)), Ok(len @ 1..)) = (socket, usize::try_from(received)) else {
+        return received;
+    };
+    // SAFETY: the caller promises the pieces.
+    if len > unsafe { real::room(pieces, count) } {
+        // Cut, and only its length is told: no less than what it will be.
+        return received;
+    }
+    // SAFETY: the caller promises so many bytes.
+    let datagram = unsafe { real::gather_first(pieces, count, len) };
+    match route.received(&datagram, flags & libc::MSG_PEEK != 0) {
+        Some(other) => {
+            // SAFETY: there is room for more.
+            unsafe { real::scatter(&other, pieces, count) };
+            other.len().cast_signed()
+        }
+        None => received,
+    }
+}
+
 /// # Safety
 /// As libc's `recvmsg`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
@@ -59,7 +92,14 @@ pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: 
     let found = table::find(fd).filter(|_| !message.is_null());
     let Some(ours) = found.as_ref().and_then(Ours::new) else {
         // SAFETY: as the caller's.
-        return unsafe { real::recvmsg(fd, message, flags) };
+        let received = unsafe { real::recvmsg(fd, message, flags) };
+        if found.is_none() {
+            return received;
+        }
+        // SAFETY: it is not null, and the caller promises a message that is its alone.
+        let message = unsafe { &*message };
+        // SAFETY: the pieces are the caller's room, of which that much has been written.
+        return unsafe { of_route(found.as_deref(), received, message.msg_iov, message.msg_iovlen, flags) };
     };
     // SAFETY: it is not null, and the caller promises a message that is its alone.
     let message = unsafe { &mut *message };
@@ -92,7 +132,16 @@ unsafe extern "C" fn recvmmsg(
     let found = table::find(fd).filter(|_| !messages.is_null());
     if found.as_ref().and_then(Ours::new).is_none() {
         // SAFETY: as the caller's.
-        return unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
+        let received = unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
+        for index in 0..if found.is_some() { usize::try_from(received).unwrap_or(0) } else { 0 } {
+            // SAFETY: the caller promises `count` messages, and so many have been received.
+            let one = unsafe { &mut *messages.add(index) };
+            let (pieces, pieces_len) = (one.msg_hdr.msg_iov, one.msg_hdr.msg_iovlen);
+            let len = one.msg_len as ssize_t;
+            // SAFETY: the pieces are the caller's room, of which that much has been written.
+            one.msg_len = unsafe { of_route(found.as_deref(), len, pieces, pieces_len, flags) } as c_uint;
+        }
+        return received;
     }
     // The timeout is looked at after a datagram, as the system call does it; none comes late here, so it is the same as without.
     let mut now = flags & !libc::MSG_WAITFORONE;

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::result::length;
 use crate::address::Address;
-use crate::message::without_tunnels;
 use crate::real;
+use crate::route::Route;
 use crate::socket::{Ours, Socket};
 use crate::table;
 
@@ -69,7 +69,9 @@ pub(super) unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags
             if flags & libc::MSG_OOB != 0 { Err(Errno::OPNOTSUPP) } else { ours.send(fd, &bytes, to) }
         })),
         // SAFETY: as the caller's.
-        (Socket::Route(_) | Socket::Portway(_), _) => unsafe { route(fd, message, &bytes, flags) },
+        (Socket::Route(route), _) => unsafe { send_route(route, fd, message, &bytes, flags) },
+        // SAFETY: as the caller's.
+        (Socket::Portway(_), None) => unsafe { real::sendmsg(fd, message, flags) },
     }
 }
 
@@ -81,21 +83,27 @@ fn to(message: &msghdr) -> Result<Option<Address>, Errno> {
     unsafe { Address::read(message.msg_name, message.msg_namelen) }.map(Some)
 }
 
-/// Sends to the kernel, without making tunnel devices.
+/// Sends to the kernel what is its own.
 ///
 /// # Safety
 /// As libc's `sendmsg`.
-unsafe fn route(fd: c_int, message: &msghdr, bytes: &[u8], flags: c_int) -> ssize_t {
-    let Some(mut spoiled) = without_tunnels(bytes) else {
+unsafe fn send_route(route: &Route, fd: c_int, message: &msghdr, bytes: &[u8], flags: c_int) -> ssize_t {
+    let Some(requests) = route.requests(bytes) else {
         // SAFETY: as the caller's.
         return unsafe { real::sendmsg(fd, message, flags) };
     };
-    let mut piece = iovec { iov_base: spoiled.as_mut_ptr().cast(), iov_len: spoiled.len() };
-    let mut changed = *message;
-    changed.msg_iov = &raw mut piece;
-    changed.msg_iovlen = 1;
-    // SAFETY: as the caller's, with bytes of ours.
-    unsafe { real::sendmsg(fd, &raw const changed, flags) }
+    for mut request in requests {
+        let mut piece = iovec { iov_base: request.as_mut_ptr().cast(), iov_len: request.len() };
+        let mut changed = *message;
+        changed.msg_iov = &raw mut piece;
+        changed.msg_iovlen = 1;
+        // SAFETY: as the caller's, with bytes of ours.
+        let sent = unsafe { real::sendmsg(fd, &raw const changed, flags) };
+        if sent < 0 {
+            return sent;
+        }
+    }
+    bytes.len().cast_signed()
 }
 
 /// # Safety

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use portway_control::TunnelPort;
 use portway_datapath::{Datapath, DatapathOptions, DatapathRequest, Netns, PortRequest, Switch};
+use portway_netlink_server::tunnel_behind;
 use portway_netwatch::{Links, NetnsId};
 use portway_uapi::openvswitch::{OVS_VPORT_TYPE_INTERNAL, OVS_VPORT_TYPE_NETDEV};
 use portway_vport::PortName;
@@ -98,6 +100,16 @@ fn port(switch: &Switch, datapath: &Arc<Datapath>, links: &mut Links, kept: &Por
         options: kept.options.clone(),
         upcall_pids: kept.upcall_pids.clone(),
         ..PortRequest::new(name(links, kept)?, kept.port_type)
+    };
+    let tunnel = match kept.port_type {
+        OVS_VPORT_TYPE_NETDEV => tunnel_behind(&links.by_index(kept.ifindex)?.alias),
+        _ => None,
+    };
+    let request = match tunnel {
+        Some(TunnelPort { port_type, options }) => {
+            PortRequest { port_type, options, shown_type: Some(kept.port_type), ..request }
+        }
+        None => request,
     };
     switch.port_add(datapath, &request)?;
     Ok(())

@@ -52,16 +52,12 @@ struct Contents {
 
 impl Port {
     fn of(port: &Vport) -> Option<Self> {
-        let mut options = Vec::new();
-        if !port.handle().get_options(&mut options).unwrap_or(false) {
-            options.clear();
-        }
         Some(Self {
             port_no: port.port_no(),
             port_type: port.port_type(),
             name: std::str::from_utf8(port.name().as_bytes()).ok()?.to_owned(),
             ifindex: port.ifindex(),
-            options,
+            options: port.options().unwrap_or_default(),
             upcall_pids: port.upcall_pids().to_vec(),
         })
     }

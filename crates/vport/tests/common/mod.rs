@@ -148,7 +148,7 @@ pub(crate) fn params<'a>(name: &'a CStr, options: &'a [u8]) -> CreateParams<'a> 
 
 pub(crate) fn config(name: &str) -> VportConfig {
     let name = PortName::new(name.as_bytes()).unwrap();
-    VportConfig { name, netns: NetnsId(1), datapath: 1, workers: 2, upcall_pids: vec![5] }
+    VportConfig { name, netns: NetnsId(1), datapath: 1, workers: 2, upcall_pids: vec![5], shown_type: None }
 }
 
 /// A port of any registered type.
