@@ -136,16 +136,17 @@ pub(crate) fn sequence(message: &Message<'_>) -> u32 {
     u32_at(message.bytes, 8).unwrap_or_default()
 }
 
-/// The kernel's refusal of a spoiled request as one of `request` with another errno; `None`: it is none.
-pub(crate) fn refusal(message: &Message<'_>, errno: i32, request: &[u8]) -> Option<Vec<u8>> {
-    if message.kind != NLMSG_ERROR || u32_at(message.bytes, HEADER).is_none_or(|errno| errno == 0) {
+/// The kernel's refusal of a spoiled request as one of `request`, with another errno if there is one; `None`: it is none.
+pub(crate) fn refusal(message: &Message<'_>, errno: Option<i32>, request: &[u8]) -> Option<Vec<u8>> {
+    let kernels = u32_at(message.bytes, HEADER)?.cast_signed();
+    if message.kind != NLMSG_ERROR || kernels == 0 {
         return None;
     }
     let echo = if message.flags & NLM_F_CAPPED != 0 { request.get(..HEADER)? } else { request };
     let mut bytes = message.bytes.get(..HEADER)?.to_vec();
     bytes[..4].copy_from_slice(&((HEADER + 4 + echo.len()) as u32).to_ne_bytes());
     bytes[6..8].copy_from_slice(&(message.flags & !NLM_F_ACK_TLVS).to_ne_bytes());
-    bytes.extend((-errno).to_ne_bytes());
+    bytes.extend(errno.map_or(kernels, |errno| -errno).to_ne_bytes());
     bytes.extend(echo);
     Some(bytes)
 }

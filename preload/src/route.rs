@@ -12,6 +12,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rustix::io::Errno;
+
 use crate::connection::{self, Failure};
 use crate::links::{self, Wanted};
 use crate::lock::ForkLock;
@@ -72,7 +74,8 @@ pub(crate) struct Route {
 #[derive(Debug)]
 struct Refused {
     sequence: u32,
-    errno: i32,
+    /// `None`: as the kernel says.
+    errno: Option<i32>,
     request: Vec<u8>,
 }
 
@@ -94,20 +97,20 @@ impl Route {
             Wanted::Nothing => message.bytes.to_vec(),
             Wanted::Probe => {
                 take(Way::Ports);
-                links::of_no_kind(message)
+                self.spoil(message, links::of_no_kind, None)
             }
-            Wanted::Make(false) => links::of_no_kind(message),
-            Wanted::Make(true) if way() == Way::Ports => links::of_no_kind(message),
+            Wanted::Make(false) => self.spoil(message, links::of_no_kind, None),
+            Wanted::Make(true) if way() == Way::Ports => self.spoil(message, links::of_no_kind, None),
             Wanted::Make(true) => {
                 take(Way::Devices);
                 self.make(message)
             }
             // Old programs look for one as they start, and end if it is there and not of the kernel's kind, which that of a port is not.
-            Wanted::Geneve if way() != Way::Devices => links::of_no_name(message),
+            Wanted::Geneve if way() != Way::Devices => self.spoil(message, links::of_no_name, None),
             Wanted::Geneve => message.bytes.to_vec(),
             // The datapath has deleted it with its port. They take only this for no error.
             Wanted::Delete(name) if way() == Way::Ports && !is_there(&name) => {
-                links::of_the_loopback(message)
+                self.spoil(message, links::of_the_loopback, None)
             }
             Wanted::Delete(_) => message.bytes.to_vec(),
         }
@@ -117,26 +120,34 @@ impl Route {
     fn make(&self, message: &Message<'_>) -> Vec<u8> {
         match self.ask(message.bytes) {
             Ok(()) => links::done(message),
-            Err(Failure::Refused(errno)) => {
-                let mut refused = self.refused.lock();
-                if refused.len() == REFUSALS_MAX {
-                    refused.pop_front();
-                }
-                refused.push_back(Refused {
-                    sequence: links::sequence(message),
-                    errno: errno.raw_os_error(),
-                    request: message.bytes.to_vec(),
-                });
-                links::of_no_kind(message)
-            }
+            Err(Failure::Refused(errno)) => self.spoil(message, links::of_no_kind, Some(errno)),
             // As a kernel without the module.
-            Err(Failure::Gone(_)) => links::of_no_kind(message),
+            Err(Failure::Gone(_)) => self.spoil(message, links::of_no_kind, None),
         }
+    }
+
+    /// The request in a form that the kernel refuses. The program will be told that its own was refused, with that errno, or the kernel's.
+    fn spoil(
+        &self,
+        message: &Message<'_>,
+        form: fn(&Message<'_>) -> Vec<u8>,
+        errno: Option<Errno>,
+    ) -> Vec<u8> {
+        let mut refused = self.refused.lock();
+        if refused.len() == REFUSALS_MAX {
+            refused.pop_front();
+        }
+        refused.push_back(Refused {
+            sequence: links::sequence(message),
+            errno: errno.map(Errno::raw_os_error),
+            request: message.bytes.to_vec(),
+        });
+        form(message)
     }
 
     fn ask(&self, request: &[u8]) -> Result<(), Failure> {
         let Some(namespace) = self.namespace.as_ref().filter(|namespace| namespace.is_open()) else {
-            return Err(Failure::Gone(rustix::io::Errno::BADF));
+            return Err(Failure::Gone(Errno::BADF));
         };
         let opened = connection::open_for_links(namespace.as_fd())?;
         connection::request(opened.data.as_fd(), opened.control.as_fd(), request)

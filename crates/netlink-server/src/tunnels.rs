@@ -95,7 +95,7 @@ fn make(switch: &Switch, netns: NetnsId, wanted: &NewLink<'_>, name: &PortName) 
     forget_lost(switch, netns, &indexes);
     let lasting = present.iter().filter_map(|link| TunnelDevice::from_alias(link.alias.as_bytes()));
     let live = switch.devices().list(Some(netns));
-    let live = live.iter().filter_map(|port| device_of(port));
+    let live = live.iter().filter_map(device_of);
     if let Some(errno) = lasting.chain(live).find_map(|other| conflict(&wanted.device, &other)) {
         return Err(errno);
     }

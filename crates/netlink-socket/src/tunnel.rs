@@ -156,7 +156,7 @@ mod tests {
     fn devices() -> impl Iterator<Item = TunnelDevice> {
         (0..24_u16).map(|bits| {
             let kind = TunnelKind::ALL[usize::from(bits % 3)];
-            let set = |bit: u16| bits / 3 & 1 << bit != 0;
+            let set = |bit: u16| (bits / 3) & (1 << bit) != 0;
             let (gbp, learning, zero_checksum6) = (set(0), set(1), set(2));
             let port = if kind == TunnelKind::Gretap { 0 } else { 65_535 - bits };
             TunnelDevice { kind, port, gbp, learning, zero_checksum6 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Messages about devices and what becomes of them.
 
 use super::*;
 
@@ -93,13 +94,15 @@ fn a_refusal_has_the_other_errno_and_the_request() {
     let error = |flags: u16, errno: i32, parts: &[&[u8]]| {
         message(NLMSG_ERROR, flags, &[&(-errno).to_ne_bytes()[..], &parts.concat()].concat())
     };
-    let told = |bytes: &[u8]| refusal(&messages(bytes).next().expect("a message"), 17, &request);
+    let told = |bytes: &[u8]| refusal(&messages(bytes).next().expect("a message"), Some(17), &request);
     let whole = error(NLM_F_ACK_TLVS, 95, &[&spoiled, &tlv]);
     assert_eq!(told(&whole), Some(error(0, 17, &[&request])));
     let capped = error(NLM_F_ACK_TLVS | NLM_F_CAPPED, 95, &[&spoiled[..HEADER], &tlv]);
     assert_eq!(told(&capped), Some(error(NLM_F_CAPPED, 17, &[&request[..HEADER]])));
     assert_eq!(told(&error(0, 0, &[&request[..HEADER]])), None, "an acknowledgement");
     assert_eq!(told(&request), None);
+    let message = messages(&whole).next().expect("a message");
+    assert_eq!(refusal(&message, None, &request), Some(error(0, 95, &[&request])), "the kernel's errno");
 }
 
 /// What the kernel says of the TAP that stands for the device.
@@ -137,7 +140,7 @@ fn cut_anywhere_nothing_is_read_beyond() {
         for _ in 0..2 {
             for message in messages(&cut) {
                 let _ = (wanted(&message), of_no_kind(&message), of_no_name(&message), done(&message));
-                let _ = (of_the_loopback(&message), refusal(&message, 1, &cut), as_tunnel(&message));
+                let _ = (of_the_loopback(&message), refusal(&message, Some(1), &cut), as_tunnel(&message));
             }
             let _ = (may_be_tunnel(&cut), replaced(&cut, as_tunnel));
             // Once more with a first message that says that it is as long as what is left.

@@ -13,12 +13,20 @@ pub struct Ovs {
     vswitchd: Option<Background>,
     _database: Background,
     folder: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Ovs {
     /// Starts both, on the laboratory's Portway.
     pub fn new(lab: &Lab) -> Self {
+        Self::with(lab, &[])
+    }
+
+    /// The same, `ovs-vswitchd` with these variables in its environment.
+    pub fn with(lab: &Lab, environment: &[(&str, &str)]) -> Self {
         let mut ovs = Self::with_database(lab.path("ovs"), &lab.switch);
+        ovs.environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         ovs.start(lab);
         ovs
     }
@@ -42,7 +50,7 @@ impl Ovs {
         command.arg(format!("--unixctl={}", folder.join("db.ctl").display())).arg("-vconsole:off");
         let database = background(&mut command);
         within("the database listens", || folder.join("db.sock").exists());
-        let ovs = Self { vswitchd: None, _database: database, folder };
+        let ovs = Self { vswitchd: None, _database: database, folder, environment: Vec::new() };
         ovs.vsctl("--no-wait init");
         ovs
     }
@@ -54,6 +62,7 @@ impl Ovs {
 
     fn start_as(&mut self, mut command: Command) {
         command
+            .envs(self.environment.iter().cloned())
             .env("OVS_RUNDIR", &self.folder)
             .arg(format!("unix:{}", self.folder.join("db.sock").display()));
         command.arg(format!("--unixctl={}", self.folder.join("vs.ctl").display())).arg("-vconsole:off");
