@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::peer::Peer;
 use crate::registry::{Claim, Claims};
 use crate::route::Routes;
-use crate::send::{Outbox, Outer, count};
+use crate::send::{Outbox, Outer, Piece, count};
 use crate::socket::{Address, Family, Socket, last_errno};
 
 /// IPPROTO_GRE.
@@ -227,10 +227,11 @@ fn send(outbox: &mut Outbox, packet: &Packet, fixed: Option<&TunnelInfo>, report
         slot: 0,
     };
     let header = gre::encode(&info, frame);
+    let piece = Piece { head: header.bytes(), body: frame, is_last: true };
     let result = if outer.is_for_raw(false) {
-        outbox.send_raw(&outer, None, &header, packet)
+        outbox.send_raw(&outer, None, &piece)
     } else {
-        outbox.send(&outer, &header, std::slice::from_ref(packet))
+        outbox.send(&outer, &[piece], true)
     };
     count(result, packet, report);
 }

@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Receiving datagrams: several per system call, trains of equal ones as one (UDP_GRO), each with what its outer headers said.
 //!
+//! A train of TCP segments is to become one packet. So the kernel is told to write the headers of each segment to one place and the
+//! payload to another, behind the payload before it; where they are it cannot know, so it is told where they were in the last train.
+//!
 //! Whether a datagram has a checksum is part of its metadata, and a socket does not tell. So there are two sockets for
 //! each IP version that share the port, and a filter that reads the UDP header chooses between them.
 
-use std::mem;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use portway_buf::{Class, HEADROOM, Packet, PoolRef};
 use portway_vport::abi::{TunnelInfo, tunnel_flags};
 use portway_vport::ops::Errno;
 
 use crate::message::{Control, number};
 use crate::socket::{Address, Family, Socket, instruction, last_errno};
 
-/// Datagrams per system call.
+/// Datagrams, or trains, per system call at most, and at least.
 const AT_ONCE: usize = 8;
+const OFFER_MIN: usize = 2;
 /// The longest datagram, or train of them.
-const DATAGRAM_MAX: usize = 65_536;
+const DATAGRAM_MAX: usize = 65_535;
+/// Pieces of a train whose payload is put side by side, and bytes of headers of each.
+const PIECES_MAX: usize = 64;
+const LEAD_MAX: usize = 160;
 /// Memory of a socket for what waits: a TCP window of several connections.
 const BUFFER_BYTES: i32 = 16 << 20;
 
@@ -57,10 +65,22 @@ struct RxSocket {
 /// What the kernel writes to. The pointers are set anew for each call.
 struct Arrays {
     headers: [libc::mmsghdr; AT_ONCE],
-    pieces: [libc::iovec; AT_ONCE],
     senders: [libc::sockaddr_in6; AT_ONCE],
     controls: [Control; AT_ONCE],
-    datagrams: Vec<u8>,
+    vectors: [[libc::iovec; 2 * PIECES_MAX]; AT_ONCE],
+    /// The pieces' headers, all but the first's.
+    leads: [[u8; PIECES_MAX * LEAD_MAX]; AT_ONCE],
+}
+
+/// How trains have looked lately. When the next one looks the same its payload lands in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Bytes of each datagram.
+    pub(crate) piece: usize,
+    /// How many of these are the tunnel's header.
+    pub(crate) start: usize,
+    /// And the headers of the frame inside.
+    pub(crate) headers: usize,
 }
 
 /// A datagram, or a train of datagrams of equal length with equal outer headers.
@@ -79,17 +99,41 @@ pub(crate) struct Datagram {
     pub(crate) overhead: usize,
 }
 
+/// A datagram that has been received.
+pub(crate) struct Message<'i> {
+    pub(crate) datagram: Datagram,
+    /// Its buffer, and where in that it starts.
+    pub(crate) packet: Packet,
+    pub(crate) start: usize,
+    /// Where its pieces are, if it is longer than one that looks like this: [`Message::piece`] finds them. `None`: side by side.
+    pub(crate) layout: Option<Layout>,
+    leads: &'i mut [u8],
+}
+
+/// What is left of a datagram, all in one place.
+pub(crate) struct Rest {
+    pub(crate) datagram: Datagram,
+    pub(crate) packet: Packet,
+    /// Where in the buffer it starts and ends.
+    pub(crate) bytes: Range<usize>,
+}
+
 /// The sockets of a port and what they gave last.
 pub(crate) struct Inbox {
     sockets: Vec<RxSocket>,
     epoll: OwnedFd,
     arrays: Box<Arrays>,
+    /// Buffers for the datagrams, from the first that is not taken on.
+    packets: [Option<Packet>; AT_ONCE],
     received: usize,
     taken: usize,
-    /// The datagram number `taken`, and how many of its bytes have been dealt with.
-    in_hand: Option<Datagram>,
-    at: usize,
-    /// The socket that gave it.
+    /// How many datagrams the next call asks for.
+    offer: usize,
+    pub(crate) rest: Option<Rest>,
+    /// For the next call, and as it was for the last one.
+    pub(crate) layout: Option<Layout>,
+    last_layout: Option<Layout>,
+    /// The socket that was asked last.
     from: usize,
     /// Sockets that are still to be asked in this round.
     to_ask: Vec<usize>,
@@ -98,6 +142,82 @@ pub(crate) struct Inbox {
 
 // SAFETY: the raw pointers in `arrays` are written before each use and mean nothing between calls.
 unsafe impl Send for Inbox {}
+
+impl Layout {
+    /// Bytes of headers of each piece.
+    pub(crate) fn lead(&self) -> usize {
+        self.start + self.headers
+    }
+
+    /// Bytes of a whole piece's payload.
+    pub(crate) fn payload(&self) -> usize {
+        self.piece - self.lead()
+    }
+
+    /// Whether so many pieces fit the arrays that no datagram is longer.
+    fn is_good(&self) -> bool {
+        self.lead() <= LEAD_MAX && self.lead() < self.piece && self.piece * PIECES_MAX >= DATAGRAM_MAX
+    }
+}
+
+impl Message<'_> {
+    /// Where in the buffer datagrams start when nothing is known of them.
+    const START: usize = HEADROOM;
+
+    /// Where in the buffer datagrams start: the payload of trains shall start on a cache line, which makes copies faster.
+    fn start_of(layout: Option<Layout>) -> usize {
+        layout.map_or(Self::START, |layout| (HEADROOM + layout.lead()).next_multiple_of(64) - layout.lead())
+    }
+
+    /// How many pieces it has.
+    pub(crate) fn pieces(&self) -> usize {
+        self.datagram.len.div_ceil(self.datagram.piece.max(1))
+    }
+
+    /// The first piece, and the lead and the payload of piece `index`, which is not the first, of a datagram laid out like `layout`.
+    pub(crate) fn piece(&mut self, layout: Layout, index: usize) -> (&[u8], &mut [u8], &[u8]) {
+        let left = self.datagram.len.saturating_sub(index * layout.piece).min(layout.piece);
+        let lead = layout.lead().min(left);
+        let at = (index - 1) * layout.lead();
+        let lead = &mut self.leads[at..at + lead];
+        let (first, others) = self.packet.area_mut()[self.start..].split_at(layout.piece);
+        let at = (index - 1) * layout.payload();
+        let payload = &others[at..at + left.saturating_sub(layout.lead())];
+        (first, lead, payload)
+    }
+
+    /// All of it, side by side. `None`: there is no buffer.
+    pub(crate) fn rest(mut self, pool: &mut PoolRef<'_>) -> Option<Rest> {
+        let (datagram, start) = (self.datagram, self.start);
+        let Some(layout) = self.layout else {
+            return Some(Rest { datagram, packet: self.packet, bytes: start..start + datagram.len });
+        };
+        let rest = self.gather(layout, 0, pool);
+        pool.give(self.packet);
+        rest
+    }
+
+    /// A copy of all pieces from number `from` on, side by side. `None`: there is no buffer.
+    pub(crate) fn gather(&mut self, layout: Layout, from: usize, pool: &mut PoolRef<'_>) -> Option<Rest> {
+        let (datagram, start) = (self.datagram, self.start);
+        let mut packet = pool.take(Class::Large)?;
+        let area = packet.area_mut();
+        let mut at = Self::START;
+        let mut put = |bytes: &[u8]| {
+            area[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        if from == 0 {
+            put(&self.packet.area_mut()[start..start + layout.piece]);
+        }
+        for index in from.max(1)..datagram.len.div_ceil(layout.piece) {
+            let (_, lead, payload) = self.piece(layout, index);
+            put(lead);
+            put(payload);
+        }
+        Some(Rest { datagram, packet, bytes: Self::START..at })
+    }
+}
 
 impl Inbox {
     /// Binds to a UDP port in the calling thread's namespace. `zero6`: IPv6 datagrams without checksums are taken, too.
@@ -110,26 +230,20 @@ impl Inbox {
             Ok(_) | Err(Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {}
             Err(errno) => return Err(errno),
         }
-        let arrays = Arrays {
-            // SAFETY: all of these are plain data for which zeros are valid.
-            headers: unsafe { mem::zeroed() },
-            // SAFETY: as above.
-            pieces: unsafe { mem::zeroed() },
-            // SAFETY: as above.
-            senders: unsafe { mem::zeroed() },
-            controls: [Control::new(); AT_ONCE],
-            datagrams: vec![0; AT_ONCE * DATAGRAM_MAX],
-        };
+        // SAFETY: all of it is plain data for which zeros are valid.
+        let arrays = unsafe { Box::<Arrays>::new_zeroed().assume_init() };
         let epoll = watch(&sockets)?;
-        let arrays = Box::new(arrays);
         Ok(Self {
             sockets,
             epoll,
             arrays,
+            packets: Default::default(),
             received: 0,
             taken: 0,
-            in_hand: None,
-            at: 0,
+            offer: OFFER_MIN,
+            rest: None,
+            layout: None,
+            last_layout: None,
             from: 0,
             to_ask: Vec::new(),
             mtu: (0, 0),
@@ -141,7 +255,7 @@ impl Inbox {
         self.epoll.as_raw_fd()
     }
 
-    /// Looks which sockets have something, for the calls of [`Inbox::current`] that follow.
+    /// Looks which sockets have something, for the calls of [`Inbox::next`] that follow.
     pub(crate) fn look(&mut self) {
         let mut fds: [libc::pollfd; 4] = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; 4];
         for (fd, socket) in fds.iter_mut().zip(&self.sockets) {
@@ -153,65 +267,67 @@ impl Inbox {
         self.mtu.0 = 0;
         if ready > 0 {
             self.to_ask.extend((0..self.sockets.len()).filter(|&index| fds[index].revents != 0));
+            // The one that was asked last comes last.
+            self.to_ask.sort_by_key(|index| *index != self.from);
         }
     }
 
-    /// The datagram in hand, how many of its bytes have been dealt with, and all of them; `None`: there is nothing now.
-    pub(crate) fn current(&mut self) -> Option<(Datagram, usize, &mut [u8])> {
-        let (datagram, index) = match self.in_hand {
-            Some(datagram) => (datagram, self.taken),
-            None => {
-                while self.taken == self.received {
-                    self.from = self.to_ask.pop()?;
-                    self.taken = 0;
-                    self.received = self.call().unwrap_or(0);
-                }
-                let mut datagram = self.describe(self.taken);
-                if datagram.piece == datagram.len {
-                    datagram.mtu = self.mtu(datagram.ifindex);
-                }
-                self.in_hand = Some(datagram);
-                (datagram, self.taken)
-            }
-        };
-        let start = index * DATAGRAM_MAX;
-        Some((datagram, self.at, &mut self.arrays.datagrams[start..start + datagram.len]))
+    /// The next datagram; `None`: there is nothing now.
+    pub(crate) fn next(&mut self, pool: &mut PoolRef<'_>) -> Option<Message<'_>> {
+        while self.taken == self.received {
+            self.from = self.to_ask.pop()?;
+            self.received = self.call(pool).unwrap_or(0);
+        }
+        let index = self.taken;
+        self.taken += 1;
+        let mut datagram = self.describe(index);
+        if datagram.piece == datagram.len {
+            datagram.mtu = self.mtu(datagram.ifindex);
+        }
+        let packet = self.packets[index].take()?;
+        let start = Message::start_of(self.last_layout);
+        let layout = self.last_layout.filter(|layout| datagram.len > layout.piece);
+        Some(Message { datagram, packet, start, layout, leads: &mut self.arrays.leads[index] })
     }
 
-    /// Notes how many bytes of the datagram in hand have been dealt with.
-    pub(crate) fn consumed(&mut self, at: usize) {
-        self.at = at;
-        if self.in_hand.is_none_or(|datagram| at >= datagram.len) {
-            (self.in_hand, self.at) = (None, 0);
-            self.taken += 1;
+    /// Gives the buffers back that nothing was received into. For the end of a round.
+    pub(crate) fn tidy(&mut self, pool: &mut PoolRef<'_>) {
+        if self.taken == self.received {
+            self.packets.iter_mut().filter_map(Option::take).for_each(|packet| pool.give(packet));
         }
     }
 
-    fn call(&mut self) -> Result<usize, Errno> {
-        let Arrays { headers, pieces, senders, controls, datagrams } = &mut *self.arrays;
-        for (index, header) in headers.iter_mut().enumerate() {
-            let place = &mut datagrams[index * DATAGRAM_MAX..(index + 1) * DATAGRAM_MAX];
-            pieces[index] = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: DATAGRAM_MAX };
-            let header = &mut header.msg_hdr;
-            header.msg_name = (&raw mut senders[index]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_in6>() as u32;
-            header.msg_iov = &raw mut pieces[index];
-            header.msg_iovlen = 1;
-            header.msg_control = controls[index].room().cast();
-            header.msg_controllen = Control::ROOM;
-            header.msg_flags = 0;
+    /// Asks the socket for datagrams; returns how many there are. Those before have been taken.
+    fn call(&mut self, pool: &mut PoolRef<'_>) -> Result<usize, Errno> {
+        (self.received, self.taken) = (0, 0);
+        self.last_layout = self.layout.filter(Layout::is_good);
+        let mut offered = 0;
+        for (index, place) in self.packets[..self.offer].iter_mut().enumerate() {
+            let Some(packet) = place.take().or_else(|| pool.take(Class::Large)) else { break };
+            let packet = place.insert(packet);
+            self.arrays.prepare(index, packet, self.last_layout);
+            offered += 1;
         }
-        // SAFETY: each header points to a piece, an address and control room of this value, which live through the call.
+        // SAFETY: each header points to an address, control room and vectors of this value, and these to room of this value and of
+        // the packets, all of which live through the call.
         let result = unsafe {
             libc::recvmmsg(
                 self.sockets[self.from].socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                AT_ONCE as u32,
+                self.arrays.headers.as_mut_ptr(),
+                offered as u32,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
-        if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+        let received = usize::try_from(result).map_err(|_| last_errno())?;
+        if received == offered {
+            self.offer = (self.offer * 2).min(AT_ONCE);
+            // There may be more; the others first.
+            self.to_ask.insert(0, self.from);
+        } else if received * 4 <= offered {
+            self.offer = (self.offer / 2).max(OFFER_MIN);
+        }
+        Ok(received)
     }
 
     fn describe(&self, index: usize) -> Datagram {
@@ -256,6 +372,41 @@ impl Inbox {
             self.mtu = (ifindex, mtu);
         }
         self.mtu.1 as usize
+    }
+}
+
+impl Arrays {
+    /// Points message `index` at the packet's buffer, so that a train of this layout has its payload side by side there.
+    fn prepare(&mut self, index: usize, packet: &mut Packet, layout: Option<Layout>) {
+        let (vectors, mut leads) = (&mut self.vectors[index], &mut self.leads[index][..]);
+        let (mut room, mut left, mut used) =
+            (&mut packet.area_mut()[Message::start_of(layout)..], DATAGRAM_MAX, 0);
+        let mut put = |from: &mut &mut [u8], len: usize| {
+            let len = len.min(left).min(from.len());
+            let (bytes, rest) = std::mem::take(from).split_at_mut(len);
+            *from = rest;
+            vectors[used] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: len };
+            used += 1;
+            left -= len;
+            left != 0
+        };
+        match layout {
+            None => _ = put(&mut room, DATAGRAM_MAX),
+            Some(layout) => {
+                let mut more = put(&mut room, layout.piece);
+                while more {
+                    more = put(&mut leads, layout.lead()) && put(&mut room, layout.payload());
+                }
+            }
+        }
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_name = (&raw mut self.senders[index]).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_in6>() as u32;
+        header.msg_iov = vectors.as_mut_ptr();
+        header.msg_iovlen = used as _;
+        header.msg_control = self.controls[index].room().cast();
+        header.msg_controllen = Control::ROOM;
+        header.msg_flags = 0;
     }
 }
 

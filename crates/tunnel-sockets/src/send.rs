@@ -9,7 +9,6 @@ use std::mem;
 use std::os::fd::AsRawFd;
 
 use portway_buf::Packet;
-use portway_tunnel::Header;
 use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
 use portway_wire::checksum::{Sum, nonzero, pseudo_v4};
@@ -47,6 +46,14 @@ pub(crate) struct Outer {
     pub(crate) slot: usize,
 }
 
+/// What is sent as one datagram: some headers, and a frame or the rest of it.
+pub(crate) struct Piece<'p> {
+    pub(crate) head: &'p [u8],
+    pub(crate) body: &'p [u8],
+    /// The last of its packet.
+    pub(crate) is_last: bool,
+}
+
 #[derive(Debug)]
 struct TxSocket {
     socket: Socket,
@@ -64,10 +71,10 @@ pub(crate) struct Outbox {
     raw: Socket,
     /// The last packet's IPv4 id.
     id: u16,
-    pieces: Box<[libc::iovec; 2 * TRAIN_MAX]>,
+    vectors: Box<[libc::iovec; 2 * TRAIN_MAX]>,
 }
 
-// SAFETY: the raw pointers in `pieces` are written before each use and mean nothing between calls.
+// SAFETY: the raw pointers in `vectors` are written before each use and mean nothing between calls.
 unsafe impl Send for Outbox {}
 
 /// The source ports by slot, of IPv4 and of IPv6.
@@ -95,9 +102,9 @@ impl Outbox {
             Err(errno) => return Err(errno),
         };
         // SAFETY: plain data.
-        let pieces = Box::new(unsafe { mem::zeroed() });
+        let vectors = Box::new(unsafe { mem::zeroed() });
         let raw = own_header()?;
-        Ok(Self { v4, v6, raw, id: 0, pieces })
+        Ok(Self { v4, v6, raw, id: 0, vectors })
     }
 
     /// One raw socket for a protocol over IPv4, as slot 0.
@@ -110,39 +117,37 @@ impl Outbox {
         let v4 =
             vec![TxSocket { socket, port: 0, family: Family::V4, dont_fragment: None, checksum: Some(true) }];
         // SAFETY: plain data.
-        let pieces = Box::new(unsafe { mem::zeroed() });
-        Ok(Self { v4, v6: Vec::new(), raw: own_header()?, id: 0, pieces })
+        let vectors = Box::new(unsafe { mem::zeroed() });
+        Ok(Self { v4, v6: Vec::new(), raw: own_header()?, id: 0, vectors })
     }
 
-    /// Sends `packets`, each behind the header: several only if all but the last are of the same length and the last is not longer.
+    /// Sends the pieces, with checksums or without: several only with them, and if all but the last are of the same length and the
+    /// last is not longer. (The kernel refuses UDP_SEGMENT without checksums. Receivers take them where none are asked for, too:
+    /// RFC 7348, section 5.)
     ///
     /// # Errors
     /// The kernel's. EMSGSIZE, EINVAL and EIO may mean that these packets cannot be sent as a train.
-    pub(crate) fn send(&mut self, outer: &Outer, header: &Header, packets: &[Packet]) -> Result<(), Errno> {
+    pub(crate) fn send(&mut self, outer: &Outer, pieces: &[Piece<'_>], checksum: bool) -> Result<(), Errno> {
         let sockets = if outer.family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
         let Some(socket) = sockets.get_mut(outer.slot) else { return Err(Errno::ENETUNREACH) };
-        let is_train = packets.len() > 1;
-        // The kernel's segmentation fills in the checksums, so there is no way without; a receiver takes them where none are asked for,
-        // too (RFC 7348, section 5).
-        socket.prepare(outer.dont_fragment, outer.checksum || is_train)?;
+        let is_train = pieces.len() > 1;
+        socket.prepare(outer.dont_fragment, checksum)?;
+        let parts = pieces.iter().take(TRAIN_MAX).flat_map(|piece| [piece.head, piece.body]);
         let mut n = 0;
-        for packet in packets.iter().take(TRAIN_MAX) {
-            for bytes in [header.bytes(), packet.frame()] {
-                self.pieces[n] =
-                    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-                n += 1;
-            }
+        for (vector, part) in self.vectors.iter_mut().zip(parts) {
+            *vector = of(part);
+            n += 1;
         }
         let mut control = outer.control();
         if is_train {
-            let len = header.bytes().len() + packets[0].len();
+            let len = pieces[0].head.len() + pieces[0].body.len();
             control.push(libc::SOL_UDP, UDP_SEGMENT, &(len as u16).to_ne_bytes());
         }
-        call(&socket.socket, &outer.to, &mut self.pieces[..n], &mut control)
+        call(&socket.socket, &outer.to, &mut self.vectors[..n], &mut control)
     }
 
-    /// Sends one packet over IPv4 with an IP header of our own, which says what other sockets cannot say (see
-    /// [`Outer::is_for_raw`]). `port`: the UDP port to send to; `None`: the header follows IP directly.
+    /// Sends one piece over IPv4 with an IP header of our own, which says what other sockets cannot say (see
+    /// [`Outer::is_for_raw`]). `port`: the UDP port to send to; `None`: the piece follows IP directly.
     ///
     /// # Errors
     /// The kernel's. EMSGSIZE: longer than the device takes.
@@ -150,44 +155,45 @@ impl Outbox {
         &mut self,
         outer: &Outer,
         port: Option<u16>,
-        header: &Header,
-        packet: &Packet,
+        piece: &Piece<'_>,
     ) -> Result<(), Errno> {
         let from = self.v4.get(outer.slot).ok_or(Errno::ENETUNREACH)?.port;
         self.id = self.id.wrapping_add(1).max(1);
-        let len = header.bytes().len() + packet.len();
+        let len = piece.head.len() + piece.body.len();
         let mut front = outer.ip_and_udp(self.id, port.map(|to| (from, to)), len);
         if outer.checksum && port.is_some() {
-            let sum =
-                outer.pseudo_header(&front).bytes(&front[20..]).bytes(header.bytes()).bytes(packet.frame());
+            let sum = outer.pseudo_header(&front).bytes(&front[20..]).bytes(piece.head).bytes(piece.body);
             front[26..28].copy_from_slice(&nonzero(sum.checksum()).to_be_bytes());
         }
         let front = &front[..if port.is_some() { 28 } else { 20 }];
-        for (piece, bytes) in self.pieces.iter_mut().zip([front, header.bytes(), packet.frame()]) {
-            *piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        }
-        call(&self.raw, &outer.to, &mut self.pieces[..3], &mut outer.control())
+        let mut vectors = [front, piece.head, piece.body].map(of);
+        call(&self.raw, &outer.to, &mut vectors, &mut outer.control())
     }
 }
 
-/// One sendmsg of `pieces`, which point to bytes that the caller holds.
+/// `bytes` as the kernel takes them.
+fn of(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+/// One sendmsg of `vectors`, which point to bytes that the caller holds.
 fn call(
     socket: &Socket,
     to: &Address,
-    pieces: &mut [libc::iovec],
+    vectors: &mut [libc::iovec],
     control: &mut Control,
 ) -> Result<(), Errno> {
     // SAFETY: plain data.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_name = (&raw const to.storage).cast_mut().cast();
     message.msg_namelen = to.len;
-    message.msg_iov = pieces.as_mut_ptr();
-    message.msg_iovlen = pieces.len() as _;
+    message.msg_iov = vectors.as_mut_ptr();
+    message.msg_iovlen = vectors.len() as _;
     if control.len() != 0 {
         message.msg_control = control.room().cast();
         message.msg_controllen = control.len();
     }
-    // SAFETY: the message points to an address, pieces and control bytes that live through the call.
+    // SAFETY: the message points to an address, vectors and control bytes that live through the call.
     let result = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }

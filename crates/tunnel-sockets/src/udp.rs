@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A tunnel port over UDP: everything but the tunnel's own header.
 
+mod train;
 mod unpack;
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::sync::Mutex;
 
-use portway_buf::{BATCH_MAX, Batch, Packet, PoolRef};
+use portway_buf::{Batch, Packet, PoolRef};
 use portway_netwatch::NetnsId;
 use portway_tunnel::{Header, Refusal, ecn, inner};
-use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, tunnel_flags};
+use portway_vport::abi::{PortInfo, TunnelInfo, TxReport, info_flags, tunnel_flags};
 use portway_vport::host;
 use portway_vport::ops::{CreateParams, Errno, OptionDescription, PortType};
 
@@ -19,11 +20,9 @@ use crate::device::{Device, OPTION_ZERO_CHECKSUM6, option};
 use crate::receive::Inbox;
 use crate::registry::Claim;
 use crate::route::Routes;
-use crate::send::{Outbox, Outer, Ports, SLOTS, TRAIN_BYTES, TRAIN_MAX, count, payload_len};
+use crate::send::{Outer, Ports, SLOTS};
 use crate::socket::{Address, Family, Socket};
-
-/// Packets that go as a train though it has checksums that were not asked for: shorter ones gain little.
-const TRAIN_WITHOUT_CHECKSUM: usize = 4;
+use train::Sender;
 
 /// What makes one tunnel over UDP other than another: its header, and what its ports are made with.
 pub trait Codec: Sized + Send + Sync + 'static {
@@ -67,7 +66,7 @@ pub struct UdpPort<C> {
     // One thread at a time receives, and one per queue sends, so these are never waited for; they keep a caller that breaks
     // that rule from doing harm.
     rx: Mutex<Inbox>,
-    tx: Vec<Mutex<Outbox>>,
+    tx: Vec<Mutex<Sender>>,
     rx_fd: RawFd,
     device: Device,
     _claim: Claim,
@@ -92,10 +91,10 @@ impl<C: Codec> UdpPort<C> {
             let device = Device::of_port(params, mtu)?;
             let inbox = Inbox::open(port, zero6)?;
             let mut ports = Ports::default();
-            let outboxes = (0..queues).map(|_| Outbox::open(&mut ports)).collect::<Result<Vec<_>, _>>()?;
-            Ok((inbox, ports, outboxes, Routes::open()?, device))
+            let senders = (0..queues).map(|_| Sender::open(&mut ports)).collect::<Result<Vec<_>, _>>()?;
+            Ok((inbox, ports, senders, Routes::open()?, device))
         };
-        let (claim, (inbox, ports, outboxes, routes, device)) = make_in_namespace(params, claim, make)?;
+        let (claim, (inbox, ports, senders, routes, device)) = make_in_namespace(params, claim, make)?;
         Ok(Self {
             codec,
             port,
@@ -104,7 +103,7 @@ impl<C: Codec> UdpPort<C> {
             routes,
             rx_fd: inbox.event_source(),
             rx: Mutex::new(inbox),
-            tx: outboxes.into_iter().map(Mutex::new).collect(),
+            tx: senders.into_iter().map(Mutex::new).collect(),
             device,
             _claim: claim,
         })
@@ -123,69 +122,6 @@ impl<C: Codec> UdpPort<C> {
             info.clone_from(fixed);
             true
         })
-    }
-
-    /// Sends the first of `packets` and those behind it that may go with it; returns how many have been dealt with.
-    fn send_train(&self, outbox: &mut Outbox, packets: &[Packet], report: &mut TxReport) -> usize {
-        let first = &packets[0];
-        let mut info = TunnelInfo::default();
-        if !self.metadata(first, &mut info) {
-            if C::COUNTS_NO_TUNNEL {
-                report.dropped += 1;
-                report.no_tunnel += 1;
-            } else {
-                report.ignored += 1;
-            }
-            return 1;
-        }
-        let is_cut = C::REFUSES_CUT_FRAMES && ecn::is_cut(first.frame());
-        if is_cut || inner::depth(first.frame(), self.port) == inner::DEPTH_MAX {
-            report.errors += 1;
-            return 1;
-        }
-        let outer = self.outer(&info, first);
-        let header = self.codec.encode(&info);
-        let n = 1 + self.followers(&info, &outer, &header, packets);
-        let is_train = n >= if outer.checksum { 2 } else { TRAIN_WITHOUT_CHECKSUM };
-        if is_train && outbox.send(&outer, &header, &packets[..n]).is_ok() {
-            report.sent += n as u32;
-            report.sent_bytes += packets[..n].iter().map(payload_len).sum::<u64>();
-            return n;
-        }
-        for packet in &packets[..n] {
-            let to = self.destination_port(&info);
-            let result = if outer.is_for_raw(C::SENDS_TTL_ZERO) {
-                outbox.send_raw(&outer, Some(to), &header, packet)
-            } else {
-                outbox.send(&outer, &header, std::slice::from_ref(packet))
-            };
-            count(result, packet, report);
-        }
-        n
-    }
-
-    /// How many packets behind the first may go in one train with it.
-    fn followers(&self, info: &TunnelInfo, outer: &Outer, header: &Header, packets: &[Packet]) -> usize {
-        let len = header.bytes().len() + packets[0].len();
-        let (mut n, mut previous) = (0, packets[0].len());
-        for packet in &packets[1..packets.len().min(TRAIN_MAX).min(BATCH_MAX)] {
-            let mut other = TunnelInfo::default();
-            let fits = packet.len() <= previous
-                && previous == packets[0].len()
-                && (n + 2) * len <= TRAIN_BYTES
-                && slot(packet) == outer.slot
-                && packet.mark() == outer.mark
-                && !(C::REFUSES_CUT_FRAMES && ecn::is_cut(packet.frame()))
-                && self.metadata(packet, &mut other)
-                && other == *info
-                && ecn::encapsulate(info.tos, packet.frame()) == outer.tos
-                && inner::depth(packet.frame(), self.port) < inner::DEPTH_MAX;
-            if !fits {
-                break;
-            }
-            (n, previous) = (n + 1, packet.len());
-        }
-        n
     }
 
     fn outer(&self, info: &TunnelInfo, packet: &Packet) -> Outer {
@@ -215,7 +151,8 @@ impl<C: Codec> PortType for UdpPort<C> {
     }
 
     fn info(&self) -> PortInfo {
-        self.device.info()
+        let info = self.device.info();
+        PortInfo { flags: info.flags | info_flags::CUTS_TCP, ..info }
     }
 
     fn get_options(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
@@ -232,11 +169,7 @@ impl<C: Codec> PortType for UdpPort<C> {
     }
 
     fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
-        let mut outbox = lock(&self.tx[queue % self.tx.len()]);
-        let mut start = 0;
-        while start < batch.len() {
-            start += self.send_train(&mut outbox, &batch[start..], report);
-        }
+        lock(&self.tx[queue % self.tx.len()]).send(self, batch, report);
         pool.give_all(batch);
     }
 

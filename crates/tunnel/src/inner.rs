@@ -47,7 +47,7 @@ pub fn layers(frame: &[u8]) -> Option<Layers> {
 }
 
 /// As [`layers`], but the packet may be cut behind its IP header.
-fn headers(frame: &[u8]) -> Option<Layers> {
+pub(crate) fn headers(frame: &[u8]) -> Option<Layers> {
     let mut at = 12;
     let mut ethertype = be16(frame, at)?;
     for _ in 0..TAGS_MAX {

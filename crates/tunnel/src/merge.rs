@@ -8,7 +8,7 @@
 use portway_buf::{Gso, Offload, virtio};
 use portway_wire::checksum::Sum;
 
-use crate::inner::{Layers, layers, pseudo_header};
+use crate::inner::{Layers, headers, pseudo_header};
 
 /// The longest IP packet.
 const IP_MAX: usize = 65_535;
@@ -41,25 +41,26 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Headers of a frame that may be part of a train; `None`: it may not.
-fn segment(frame: &[u8]) -> Option<(Layers, usize)> {
-    let layers = layers(frame)?;
+/// Where the headers are of a frame that consists of `frame` and `payload` and may be part of a train; `None`: it may not.
+fn segment(frame: &[u8], payload: &[u8]) -> Option<(Layers, usize)> {
+    let layers = headers(frame)?;
     let options = !layers.ipv6 && layers.l4 != layers.l3 + 20;
-    if layers.protocol != 6 || layers.fragment || options || layers.end != frame.len() {
+    let len = frame.len() + payload.len();
+    if layers.protocol != 6 || layers.fragment || options || layers.end != len {
         return None;
     }
     let tcp = frame.get(layers.l4..)?.first_chunk::<20>()?;
     let headers = layers.l4 + usize::from(tcp[12] >> 4) * 4;
-    let whole = tcp[12] >> 4 >= 5 && headers < layers.end;
+    let whole = tcp[12] >> 4 >= 5 && headers < layers.end && headers <= frame.len();
     let plain = tcp[12] & 0xf == 0 && tcp[13] & ALONE == 0 && tcp[13] & 0x10 != 0;
-    let sum = pseudo_header(frame, &layers).bytes(&frame[layers.l4..]);
-    (whole && plain && sum.checksum() == 0).then_some((layers, headers))
+    let sum = || pseudo_header(frame, &layers).bytes(&frame[layers.l4..]).bytes(payload);
+    (whole && plain && sum().checksum() == 0).then_some((layers, headers))
 }
 
 impl Train {
     /// A train that starts with `frame`; `None`: nothing can be added to it.
     pub fn start(frame: &[u8]) -> Option<Self> {
-        let (layers, headers) = segment(frame)?;
+        let (layers, headers) = segment(frame, &[])?;
         if !layers.ipv6 && Sum::new().bytes(&frame[layers.l3..layers.l4]).checksum() != 0 {
             return None;
         }
@@ -69,13 +70,14 @@ impl Train {
         Some(Self { layers, headers, mss: payload, payload, sequence, ended: push != 0, push })
     }
 
-    /// Whether `next` follows; then it is part of the train, and its payload is what is from [`Train::headers`] on.
-    pub fn add(&mut self, head: &[u8], next: &[u8]) -> bool {
-        if self.ended || next.len() <= self.headers {
+    /// Whether a frame follows that consists of these headers, as many as [`Train::headers`] says, and this payload; then it is part of the
+    /// train. `head`: the first frame.
+    pub fn add(&mut self, head: &[u8], next: &[u8], payload: &[u8]) -> bool {
+        if self.ended || next.len() != self.headers || payload.is_empty() {
             return false;
         }
-        let Some((layers, headers)) = segment(next) else { return false };
-        let payload = next.len() - headers;
+        let Some((layers, headers)) = segment(next, payload) else { return false };
+        let payload = payload.len();
         let total = self.headers - self.layers.l3 + self.payload + payload;
         let expected = self.sequence.wrapping_add(self.payload as u32);
         if headers != self.headers
@@ -184,13 +186,20 @@ mod tests {
             tcp(190, &[], 0x10),
             [second.clone(), vec![0]].concat(),
         ] {
-            assert!(!train.add(&first, &other));
+            assert!(!train.add(&first, &other[..54], &other[54..]));
         }
         let mut damaged = second.clone();
         damaged[80] ^= 1;
-        assert!(!train.add(&first, &damaged), "a wrong checksum stays with its segment");
-        assert!(train.add(&first, &second) && train.add(&first, &last) && train.is_long());
-        assert!(!train.add(&first, &tcp(320, &[4; 40], 0x10)), "PSH ends it");
+        assert!(
+            !train.add(&first, &damaged[..54], &damaged[54..]),
+            "a wrong checksum stays with its segment"
+        );
+        assert!(
+            train.add(&first, &second[..54], &second[54..]) && train.add(&first, &last[..54], &last[54..])
+        );
+        assert!(train.is_long());
+        let behind = tcp(320, &[4; 40], 0x10);
+        assert!(!train.add(&first, &behind[..54], &behind[54..]), "PSH ends it");
 
         let mut whole = [&first[..], &second[54..], &last[54..]].concat();
         assert_eq!(whole.len(), train.frame_len());

@@ -65,6 +65,9 @@ pub mod info_flags {
     pub const BUSY_POLL: u32 = 1 << 2;
     /// There is no over-MTU check for this port (null, pcap).
     pub const NO_MTU: u32 = 1 << 3;
+    /// The port cuts TCP super-packets itself, though it does not declare `OFFLOAD`: those over IPv4, or IPv6 without extension
+    /// headers, that follow Ethernet and at most two VLAN tags and end with the frame. All others are completed before `tx`.
+    pub const CUTS_TCP: u32 = 1 << 4;
 }
 
 /// Bytes of room for tunnel options; 252 of Geneve are the most that there can be.

@@ -293,6 +293,12 @@ impl Vport {
         self.flags.load(Ordering::Relaxed) & info_flags::OFFLOAD == 0
     }
 
+    /// Whether TCP super-packets of the common kind need not be, all the same (`CUTS_TCP`).
+    #[inline]
+    pub fn cuts_tcp(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & info_flags::CUTS_TCP != 0
+    }
+
     /// Receives a batch into `batch`, which must be empty, sets the packets' input port and counts them; returns how many came,
     /// those included that the port type refused and that end here, in `drops`. One thread at a time for each queue.
     #[inline]

@@ -169,6 +169,7 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("INFO_OFFLOAD", i64::from(info_flags::OFFLOAD)),
         ("INFO_BUSY_POLL", i64::from(info_flags::BUSY_POLL)),
         ("INFO_NO_MTU", i64::from(info_flags::NO_MTU)),
+        ("INFO_CUTS_TCP", i64::from(info_flags::CUTS_TCP)),
         ("SHORTCUT_LINK", i64::from(shortcut_layout::LINK)),
         ("SHORTCUT_IPV4", i64::from(shortcut_layout::IPV4)),
         ("SHORTCUT_UDP4", i64::from(shortcut_layout::UDP4)),

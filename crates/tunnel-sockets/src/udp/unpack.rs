@@ -9,7 +9,7 @@ use portway_vport::host;
 
 use super::{Codec, UdpPort};
 use crate::common::refused;
-use crate::receive::{Datagram, Inbox};
+use crate::receive::{Datagram, Inbox, Layout, Message, Rest};
 
 /// TCP's smallest segment that is worth assuming.
 const MSS_MIN: usize = 536;
@@ -23,24 +23,126 @@ pub(super) fn receive<C: Codec>(
 ) {
     inbox.look();
     while !batch.is_full() {
-        let Some((datagram, at, bytes)) = inbox.current() else { break };
-        let used = unpack(port, &datagram, &mut bytes[at..], pool, batch);
-        inbox.consumed(at + used);
+        if let Some(mut rest) = inbox.rest.take() {
+            let used = unpack(port, inbox, &mut rest, pool, batch);
+            rest.bytes.start += used;
+            if rest.bytes.is_empty() {
+                pool.give(rest.packet);
+            } else {
+                inbox.rest = Some(rest);
+            }
+            continue;
+        }
+        let Some(message) = inbox.next(pool) else { break };
+        let (packet, rest) = take(port, message, pool);
+        if packet.is_none() && rest.is_some() {
+            // What did not lie as expected will not the next time.
+            inbox.layout = None;
+        }
+        batch.extend(packet);
+        inbox.rest = rest;
+    }
+    inbox.tidy(pool);
+}
+
+/// Takes a datagram that need not be copied: one that is alone, or a train of which the segments' payload lies side by side. Returns
+/// also what is left of it.
+fn take<C: Codec>(
+    port: &UdpPort<C>,
+    message: Message<'_>,
+    pool: &mut PoolRef<'_>,
+) -> (Option<Packet>, Option<Rest>) {
+    let Datagram { len, piece, .. } = message.datagram;
+    match message.layout {
+        None if piece >= len => (alone(port, message, pool), None),
+        Some(layout) if piece == layout.piece => in_place(port, message, layout, pool),
+        None | Some(_) => (None, message.rest(pool)),
     }
 }
 
-/// Turns the first packet in `bytes`, the rest of a datagram, into one for the switch, with those behind it that belong to one train;
-/// returns the bytes used.
+/// A datagram that is no train: a long one stays in its buffer.
+fn alone<C: Codec>(port: &UdpPort<C>, mut message: Message<'_>, pool: &mut PoolRef<'_>) -> Option<Packet> {
+    let (datagram, at) = (message.datagram, message.start);
+    let bytes = &mut message.packet.area_mut()[at..at + datagram.len];
+    let (info, start) = match decapsulate(port, &datagram, bytes) {
+        Ok(decapsulated) => decapsulated,
+        Err(refusal) => {
+            let refused = refused(bytes, refusal, pool);
+            pool.give(message.packet);
+            return refused;
+        }
+    };
+    let frame = &bytes[start..];
+    let offload = left_to_do(&datagram, start, frame);
+    let mut packet = if Class::for_frame(frame.len()) == Some(Class::Small) {
+        let small = pool.take(Class::Small).map(|mut packet| {
+            packet.set_frame(frame);
+            packet
+        });
+        pool.give(message.packet);
+        small?
+    } else {
+        let fits = message.packet.set_bounds(at + start, datagram.len - start);
+        debug_assert!(fits, "these bytes were received into the buffer");
+        message.packet
+    };
+    packet.set_offload(offload);
+    with_metadata(port, packet, &info)
+}
+
+/// A train laid out like this: its first segments, as far as they belong together, become one packet where they lie.
+fn in_place<C: Codec>(
+    port: &UdpPort<C>,
+    mut message: Message<'_>,
+    layout: Layout,
+    pool: &mut PoolRef<'_>,
+) -> (Option<Packet>, Option<Rest>) {
+    let (datagram, at) = (message.datagram, message.start);
+    let first = &mut message.packet.area_mut()[at..at + layout.piece];
+    let Ok((info, start)) = decapsulate(port, &datagram, first) else {
+        return (None, message.rest(pool));
+    };
+    let train = Train::start(&first[start..])
+        .filter(|train| (start, train.headers()) == (layout.start, layout.headers));
+    let Some(mut train) = train else { return (None, message.rest(pool)) };
+    let (mut n, pieces) = (1, message.pieces());
+    while n < pieces {
+        let (first, lead, payload) = message.piece(layout, n);
+        // Equal headers mean equal metadata: they need not be read again.
+        let follows = lead.len() == layout.lead()
+            && lead[..start] == first[..start]
+            && ecn::decapsulate(info.tos, &mut lead[start..]).is_ok()
+            && train.add(&first[start..], &lead[start..], payload);
+        if !follows {
+            break;
+        }
+        n += 1;
+    }
+    if !train.is_long() {
+        return (None, message.rest(pool));
+    }
+    let rest = if n < pieces { message.gather(layout, n, pool) } else { None };
+    let mut packet = message.packet;
+    let fits = packet.set_bounds(at + start, train.frame_len());
+    debug_assert!(fits, "these bytes were received into the buffer");
+    let offload = train.finish(packet.frame_mut());
+    packet.set_offload(offload);
+    (with_metadata(port, packet, &info), rest)
+}
+
+/// Turns the first packet in `rest` into one for the switch, with those behind it that belong to one train; returns the bytes used.
 fn unpack<C: Codec>(
     port: &UdpPort<C>,
-    datagram: &Datagram,
-    bytes: &mut [u8],
+    inbox: &mut Inbox,
+    rest: &mut Rest,
     pool: &mut PoolRef<'_>,
     batch: &mut Batch,
 ) -> usize {
+    let (datagram, range) = (rest.datagram, rest.bytes.clone());
+    let bytes = &mut rest.packet.area_mut()[range];
     let piece = datagram.piece.clamp(1, bytes.len().max(1));
     let (first, rest) = bytes.split_at_mut(piece.min(bytes.len()));
-    let (info, start) = match decapsulate(port, datagram, first) {
+    let (info, start) = match decapsulate(port, &datagram, first) {
         Ok(decapsulated) => decapsulated,
         Err(refusal) => {
             batch.extend(refused(first, refusal, pool));
@@ -50,25 +152,26 @@ fn unpack<C: Codec>(
     let (head, frame) = first.split_at(start);
     let train = if rest.is_empty() { None } else { Train::start(frame) };
     let Some(mut train) = train else {
-        batch.extend(single(port, datagram, &info, start, frame, pool));
+        batch.extend(single(port, &datagram, &info, start, frame, pool));
         return piece;
     };
     let mut n = 0;
     for next in rest.chunks_mut(piece) {
-        // Equal headers mean equal metadata: they need not be read again.
-        let follows = next.len() > start
+        let follows = next.len() > start + train.headers()
             && next[..start] == *head
-            && ecn::decapsulate(info.tos, &mut next[start..]).is_ok()
-            && train.add(frame, &next[start..]);
-        if !follows {
+            && ecn::decapsulate(info.tos, &mut next[start..]).is_ok();
+        let (headers, payload) =
+            next[start.min(next.len())..].split_at_checked(train.headers()).unwrap_or_default();
+        if !follows || !train.add(frame, headers, payload) {
             break;
         }
         n += 1;
     }
     if !train.is_long() {
-        batch.extend(single(port, datagram, &info, start, frame, pool));
+        batch.extend(single(port, &datagram, &info, start, frame, pool));
         return piece;
     }
+    inbox.layout = Some(Layout { piece, start, headers: train.headers() });
     let others = rest.chunks(piece).take(n);
     let used = piece + others.clone().map(<[u8]>::len).sum::<usize>();
     let payload = others.map(|next| &next[start + train.headers()..]);
@@ -108,14 +211,26 @@ fn single<C: Codec>(
 ) -> Option<Packet> {
     let mut packet = pool.take(Class::for_frame(frame.len())?)?;
     packet.set_frame(frame);
-    if let Some(partial_csum) = inner::partial_checksum(frame) {
-        let gso = super_packet(datagram, start, frame);
-        packet.set_offload(Offload { partial_csum: Some(partial_csum), gso });
-    }
+    packet.set_offload(left_to_do(datagram, start, frame));
+    with_metadata(port, packet, info)
+}
+
+/// The packet with its metadata, if it is to have any.
+fn with_metadata<C: Codec>(port: &UdpPort<C>, mut packet: Packet, info: &TunnelInfo) -> Option<Packet> {
     if port.fixed.is_none() {
         host::set_tunnel(&mut packet, info).ok()?;
     }
     Some(packet)
+}
+
+/// What the sender, on this host, has left to a device that never came.
+fn left_to_do(datagram: &Datagram, start: usize, frame: &[u8]) -> Offload {
+    match inner::partial_checksum(frame) {
+        Some(partial_csum) => {
+            Offload { partial_csum: Some(partial_csum), gso: super_packet(datagram, start, frame) }
+        }
+        None => Offload::default(),
+    }
 }
 
 /// A TCP segment that is longer than any packet on the way can have been: the sender is on this host and left it to a device to cut it. How
@@ -152,8 +267,5 @@ fn joined<'d, C: Codec>(
     }
     let offload = train.finish(all);
     packet.set_offload(offload);
-    if port.fixed.is_none() {
-        host::set_tunnel(&mut packet, info).ok()?;
-    }
-    Some(packet)
+    with_metadata(port, packet, info)
 }
