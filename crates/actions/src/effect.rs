@@ -46,39 +46,3 @@ pub enum Effect {
         cut_len: u32,
     },
 }
-
-/// Effects in the order in which they are to be carried out. Made once, emptied per batch: pushing allocates nothing once it has
-/// grown to the largest number that a batch ever made.
-#[derive(Debug, Default)]
-pub struct Effects(Vec<Effect>);
-
-impl Effects {
-    /// Room for `capacity` effects.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
-    }
-
-    /// Adds one.
-    #[inline]
-    pub fn push(&mut self, effect: Effect) {
-        self.0.push(effect);
-    }
-
-    /// Takes all of them, in order; the room stays.
-    #[inline]
-    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
-        self.0.drain(..)
-    }
-
-    /// How many there are.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}

@@ -2,16 +2,16 @@
 //! Runs a program on one packet.
 //!
 //! The packet itself goes to the last action that hands it on; those before it get copies from the pool. Nothing is sent here:
-//! effects are pushed. One packet in means at least one effect or one counted drop out.
+//! effects are handed over one by one. One packet in means at least one effect or one counted drop out.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use portway_buf::{DropCounts, DropReason, Packet, Pool};
+use portway_buf::{DropReason, Packet, Pool};
 use portway_flow::Userspace;
 use portway_uapi::errno::Errno;
 
-use crate::effect::{Effect, Effects};
+use crate::effect::Effect;
 use crate::error::Failure;
 use crate::headers::VLAN_LEN;
 use crate::program::{Edit, Op, Program};
@@ -29,26 +29,23 @@ pub enum Verdict {
     Drop,
 }
 
-/// What execution needs from outside: randomness and meters, both of which belong to the caller.
-pub trait Services {
+/// Where execution works: what it needs from outside, and where what it decides goes.
+pub trait Environment {
+    /// Where copies come from.
+    fn pool(&mut self) -> &mut Pool;
+    /// Carries out an effect, or keeps it for later; effects come in the order in which they are to be carried out. A list of
+    /// thousands of outputs makes as many copies of a packet: if they leave at once, few of them exist at a time.
+    fn carry_out(&mut self, effect: Effect);
+    /// Counts a drop.
+    fn count_drop(&mut self, reason: DropReason);
     /// 32 random bits, for the sample action.
     fn random(&mut self) -> u32;
+    /// 32 bits that nobody can guess, for the id of the fragments of one packet.
+    fn fragment_id(&mut self) -> u32;
     /// Charges meter `id` with a packet of `packet_len` bytes. An unknown meter passes.
     fn meter(&mut self, id: u32, packet_len: usize) -> Verdict;
-}
-
-/// Where execution works. Borrowed for one packet or for a batch.
-pub struct Environment<'a> {
-    /// Where copies come from.
-    pub pool: &'a mut Pool,
-    /// Where effects go.
-    pub effects: &'a mut Effects,
-    /// Where drops are counted.
-    pub drops: &'a mut DropCounts,
-    /// Randomness and meters.
-    pub services: &'a mut dyn Services,
     /// How often one packet may be recirculated.
-    pub recirculation_limit: u16,
+    fn recirculation_limit(&self) -> u16;
 }
 
 /// What actions leave for the actions behind them in the same list. A list within a list starts with a copy.
@@ -85,32 +82,32 @@ enum Flow {
 /// The errno with which the kernel answers OVS_PACKET_CMD_EXECUTE when an action cannot be carried out. The packet has been dropped
 /// and counted, and effects before that action stand; with a packet from a port there is nothing else to do about it.
 #[inline]
-pub fn execute(
+pub fn execute<E: Environment>(
     program: &Program,
     mut packet: Packet,
-    environment: &mut Environment<'_>,
+    environment: &mut E,
 ) -> Result<(), Errno> {
-    let effects_before = environment.effects.len();
     let mut state = State { truncate_to: None, probability: u32::MAX, push_ethernet_fails: false, key: None };
     if packet.extension().is_some_and(|extension| extension.truncate_to != 0) {
         state.truncate_to = Some(std::mem::take(&mut packet.extension_mut().truncate_to));
     }
-    let mut run = Run { ops: program.ops(), keeps_key: program.keeps_key(), dropped: false, environment };
+    let mut run = Run { ops: program.ops(), keeps_key: program.keeps_key(), has_ended: false, environment };
     let done = run.list(0..program.ops().len(), packet, state);
-    if !run.dropped && run.environment.effects.len() == effects_before {
-        run.environment.drops.add(DropReason::FlowDrop, 1);
+    if !run.has_ended {
+        run.environment.count_drop(DropReason::FlowDrop);
     }
     done.map_err(Failure::errno)
 }
 
-struct Run<'p, 'e, 'x> {
+struct Run<'p, 'e, E> {
     ops: &'p [Op],
     keeps_key: bool,
-    dropped: bool,
-    environment: &'e mut Environment<'x>,
+    /// There has been an effect or a drop.
+    has_ended: bool,
+    environment: &'e mut E,
 }
 
-impl Run<'_, '_, '_> {
+impl<E: Environment> Run<'_, '_, E> {
     fn list(&mut self, steps: Range<usize>, mut packet: Packet, mut state: State) -> Result<(), Failure> {
         let mut at = steps.start;
         while at < steps.end {
@@ -119,7 +116,7 @@ impl Run<'_, '_, '_> {
                 Flow::Gone => return Ok(()),
             }
         }
-        self.environment.pool.give(packet);
+        self.environment.pool().give(packet);
         Ok(())
     }
 
@@ -156,13 +153,7 @@ impl Run<'_, '_, '_> {
                 let cut_len = state.take_cut(&packet);
                 let (group, cookie, probability) = (*group, cookie.clone(), state.probability);
                 self.hand_on(packet, *last, next, |run, packet| {
-                    run.environment.effects.push(Effect::Psample {
-                        packet,
-                        group,
-                        cookie,
-                        probability,
-                        cut_len,
-                    });
+                    run.effect(Effect::Psample { packet, group, cookie, probability, cut_len });
                     Ok(())
                 })
             }
@@ -172,7 +163,7 @@ impl Run<'_, '_, '_> {
             }
             Op::Meter { id } => {
                 let len = counted_len(&packet);
-                match self.environment.services.meter(*id, len) {
+                match self.environment.meter(*id, len) {
                     Verdict::Pass => Ok(Flow::Next(packet, next)),
                     Verdict::Drop => Ok(self.drop(packet, DropReason::Meter)),
                 }
@@ -199,7 +190,7 @@ impl Run<'_, '_, '_> {
                 let chosen = match *probability {
                     u32::MAX => true,
                     0 => false,
-                    some => self.environment.services.random() <= some,
+                    some => self.environment.random() <= some,
                 };
                 if !chosen {
                     return Ok(Flow::Next(packet, end));
@@ -273,7 +264,7 @@ impl Run<'_, '_, '_> {
         if last {
             return take(self, packet).map(|()| Flow::Gone);
         }
-        match self.environment.pool.duplicate(&packet) {
+        match self.environment.pool().duplicate(&packet) {
             Some(copy) => match take(self, copy) {
                 Ok(()) => Ok(Flow::Next(packet, next)),
                 Err(failure) => Err(self.fail(packet, failure)),
@@ -298,14 +289,18 @@ impl Run<'_, '_, '_> {
             self.output_segments(port, packet);
             return;
         }
-        self.environment.effects.push(Effect::Output { port, packet });
+        self.effect(Effect::Output { port, packet });
     }
 
     /// Sends a super-packet whose headers no port could be told of.
     #[cold]
     fn output_segments(&mut self, port: u32, packet: Packet) {
-        let Environment { pool, effects, .. } = &mut *self.environment;
-        let done = segment(packet, pool, &mut |packet| effects.push(Effect::Output { port, packet }));
+        let id = self.environment.fragment_id();
+        let mut segments = Vec::new();
+        let done = segment(packet, id, self.environment.pool(), &mut |packet| segments.push(packet));
+        for packet in segments {
+            self.effect(Effect::Output { port, packet });
+        }
         if let Err(reason) = done {
             self.count(reason);
         }
@@ -314,11 +309,11 @@ impl Run<'_, '_, '_> {
     fn upcall(&mut self, userspace: &Arc<Userspace>, packet: Packet, key: &StaleKey, cut_len: u32) {
         let userspace = Arc::clone(userspace);
         let key = stale_key::report(key, &packet);
-        self.environment.effects.push(Effect::Upcall { packet, key, userspace, cut_len });
+        self.effect(Effect::Upcall { packet, key, userspace, cut_len });
     }
 
     fn recirculate(&mut self, id: u32, mut packet: Packet, truncate_to: Option<u32>) {
-        if packet.recirculations() >= self.environment.recirculation_limit {
+        if packet.recirculations() >= self.environment.recirculation_limit() {
             self.drop(packet, DropReason::RecirculationLimit);
             return;
         }
@@ -327,7 +322,7 @@ impl Run<'_, '_, '_> {
         if let Some(len) = truncate_to {
             packet.extension_mut().truncate_to = len;
         }
-        self.environment.effects.push(Effect::Recirculate { packet });
+        self.effect(Effect::Recirculate { packet });
     }
 
     #[cold]
@@ -338,14 +333,20 @@ impl Run<'_, '_, '_> {
 
     #[cold]
     fn drop(&mut self, packet: Packet, reason: DropReason) -> Flow {
-        self.environment.pool.give(packet);
+        self.environment.pool().give(packet);
         self.count(reason);
         Flow::Gone
     }
 
     fn count(&mut self, reason: DropReason) {
-        self.environment.drops.add(reason, 1);
-        self.dropped = true;
+        self.environment.count_drop(reason);
+        self.has_ended = true;
+    }
+
+    #[inline]
+    fn effect(&mut self, effect: Effect) {
+        self.environment.carry_out(effect);
+        self.has_ended = true;
     }
 }
 

@@ -2,11 +2,11 @@
 //! What happens to a packet once its flow is known.
 //!
 //! ```text
-//!   &[Action], key, mask --Program::compile (once per flow)--> Program --execute (per packet)--> Effects
+//!   &[Action], key, mask --Program::compile (once per flow)--> Program --execute (per packet)--> Effect, Effect, ...
 //! ```
 //!
 //! * [`Program`]: an action list, validated as the kernel validates it, flat and ready to run.
-//! * [`execute()`]: runs a program on a packet. It sends nothing itself: it pushes [`Effect`]s for the caller to carry out.
+//! * [`execute()`]: runs a program on a packet. It sends nothing itself: it hands over [`Effect`]s for the caller to carry out.
 
 //!
 //! * [`segment()`], [`complete_checksum`]: what hardware does for a super-packet and a partial checksum, in software.
@@ -40,9 +40,9 @@ mod ttl;
 mod tunnel;
 mod vlan;
 
-pub use effect::{Effect, Effects};
+pub use effect::Effect;
 pub use error::Error;
-pub use execute::{Environment, Services, Verdict, execute};
+pub use execute::{Environment, Verdict, execute};
 pub use hash::{flow_hash, symmetric_flow_hash};
 pub use meter::{Bucket, TOKENS_PER_PACKET};
 pub use program::{Limits, Program};

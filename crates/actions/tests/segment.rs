@@ -22,7 +22,7 @@ fn super_packet(frame: &Frame, gso_type: u8, size: u16) -> Packet {
 
 fn cut(packet: Packet) -> Result<Vec<Packet>, DropReason> {
     let mut segments = Vec::new();
-    segment(packet, &mut Pool::new(), &mut |segment| segments.push(segment)).map(|()| segments)
+    segment(packet, 7, &mut Pool::new(), &mut |segment| segments.push(segment)).map(|()| segments)
 }
 
 fn word(frame: &[u8], at: usize) -> u16 {

@@ -7,19 +7,20 @@ use std::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
 use portway_actions::{
-    Effect, Effects, Environment, Program, complete_checksum, execute, fits_largest_fragment,
-    fragment_reassembled, leaves_as_fragments, segment,
+    Effect, Program, complete_checksum, execute, fits_largest_fragment, fragment_reassembled,
+    leaves_as_fragments, segment,
 };
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
 use portway_flow::{Action, Classified, FlowKey, Frag, Lens, Userspace, extract};
 use portway_sync::Guard;
+use portway_tunnel::cut::Cut;
 use portway_vport::{Errno, Vport};
 
 use crate::datapath::{DP_CACHE_HIT, DP_HIT, DP_LOST, DP_MASK_HIT, DP_MISSED, Datapath, PORTS_MAX};
 use crate::flow::Flow;
 use crate::heat::Heat;
 use crate::mask_cache::{self, BUSY, FOLLOWED_MAX};
-use crate::services::{Random, Services};
+use crate::services::{FragmentIds, Random, Running};
 use crate::upcall::{Reason, Upcall};
 
 /// Ports that may have packets waiting at one time; with more, one of them is sent first.
@@ -36,7 +37,7 @@ const NESTED_MAX: u16 = 3;
 const PUT_OFF_MAX: u16 = 9;
 
 /// How often one packet may be recirculated, from both.
-const RECIRCULATIONS_MAX: u16 = NESTED_MAX + PUT_OFF_MAX * NESTED_MAX;
+pub(crate) const RECIRCULATIONS_MAX: u16 = NESTED_MAX + PUT_OFF_MAX * NESTED_MAX;
 
 /// How many packets may be put off for one batch.
 const PUT_OFFS_MAX: usize = PUT_OFF_MAX as usize * BATCH_MAX;
@@ -83,9 +84,9 @@ pub(crate) struct Io {
     /// How many packets of this batch may still be put off: as many as the kernel puts off for so many packets, whatever one list makes
     /// of one packet.
     put_offs_left: usize,
-    effects: Effects,
     segments: Vec<Packet>,
-    random: Random,
+    pub(crate) random: Random,
+    pub(crate) fragment_ids: FragmentIds,
     pub(crate) heat: Heat,
     hits: u64,
     missed: u64,
@@ -110,9 +111,9 @@ impl Io {
             waiting: VecDeque::new(),
             put_off: VecDeque::new(),
             put_offs_left: PUT_OFFS_MAX,
-            effects: Effects::with_capacity(BATCH_MAX),
             segments: Vec::with_capacity(BATCH_MAX),
             random: Random::new(seed),
+            fragment_ids: FragmentIds::new(seed),
             heat: Heat::default(),
             hits: 0,
             missed: 0,
@@ -227,7 +228,10 @@ impl Io {
             return self.drop_packet(packet, DropReason::OverMtu);
         }
         let mut fragments = std::mem::take(&mut self.segments);
-        if let Err(reason) = fragment_reassembled(packet, &mut self.pool, &mut |piece| fragments.push(piece))
+        if let Err(reason) =
+            fragment_reassembled(packet, self.fragment_ids.next(), &mut self.pool, &mut |piece| {
+                fragments.push(piece);
+            })
         {
             self.drops.add(reason, 1);
         }
@@ -305,13 +309,18 @@ impl Io {
         }
     }
 
-    /// Sends to a port that takes neither super-packets nor partial checksums.
+    /// Sends to a port that takes neither partial checksums nor super-packets, or only those that it can cut itself.
     #[cold]
     fn send_completed(&mut self, vport: &Vport, slot: usize) {
         let batch = &mut self.pending[slot].batch;
         let mut plain = Batch::new();
+        let cuts_tcp = vport.cuts_tcp();
         for packet in batch.drain(..) {
-            if let Err(reason) = complete(packet, &mut self.pool, &mut self.segments) {
+            if cuts_tcp && Cut::plan(packet.frame(), packet.offload()).is_some() {
+                self.segments.push(packet);
+            } else if let Err(reason) =
+                complete(packet, &mut self.fragment_ids, &mut self.pool, &mut self.segments)
+            {
                 self.drops.add(reason, 1);
             }
             for packet in self.segments.drain(..) {
@@ -334,26 +343,12 @@ impl Io {
         program: &Arc<Program>,
         packet: Packet,
     ) -> Result<(), Errno> {
-        let mut effects = std::mem::take(&mut self.effects);
-        let mut services = Services { random: &mut self.random, site, worker: self.worker };
-        let mut environment = Environment {
-            pool: &mut self.pool,
-            effects: &mut effects,
-            drops: &mut self.drops,
-            services: &mut services,
-            recirculation_limit: RECIRCULATIONS_MAX,
-        };
-        let outcome = execute(program, packet, &mut environment);
-        let mut effects_left = effects.drain();
-        while let Some(effect) = effects_left.next() {
-            if self.carry_out(site, program, effect) {
-                // What a recirculated packet leads to comes before what its list has behind recirc: that waits.
-                self.waiting_new.extend(effects_left.by_ref().map(|effect| (Arc::clone(program), effect)));
-            }
-        }
-        drop(effects_left);
-        self.effects = effects;
-        outcome
+        execute(program, packet, &mut Running { io: self, site, program, waits: false })
+    }
+
+    /// Keeps an effect for after the packets that are recirculated now.
+    pub(crate) fn wait(&mut self, program: &Arc<Program>, effect: Effect) {
+        self.waiting_new.push((Arc::clone(program), effect));
     }
 
     /// Carries out effects that waited, up to the first that recirculates.
@@ -366,7 +361,7 @@ impl Io {
     }
 
     /// Carries out an effect. True: it has recirculated a packet whose turn is now.
-    fn carry_out(&mut self, site: &Site<'_>, program: &Arc<Program>, effect: Effect) -> bool {
+    pub(crate) fn carry_out(&mut self, site: &Site<'_>, program: &Arc<Program>, effect: Effect) -> bool {
         match effect {
             Effect::Output { port, packet } => self.output(site, port, packet),
             Effect::Recirculate { packet } => {
@@ -467,7 +462,7 @@ impl Io {
         let fragments = leaves_as_fragments(&packet);
         let source = site.datapath.upcall_source(key.in_port);
         let mut segments = std::mem::take(&mut self.segments);
-        if let Err(reason) = complete(packet, &mut self.pool, &mut segments) {
+        if let Err(reason) = complete(packet, &mut self.fragment_ids, &mut self.pool, &mut segments) {
             self.drops.add(reason, 1);
         }
         for packet in segments.drain(..) {
@@ -496,9 +491,15 @@ fn transmit(vport: &Vport, worker: usize, pool: &mut Pool, batch: &mut Batch, dr
 }
 
 /// Does in software what was left to hardware: appends the finished packets to `out`.
-fn complete(mut packet: Packet, pool: &mut Pool, out: &mut Vec<Packet>) -> Result<(), DropReason> {
+fn complete(
+    mut packet: Packet,
+    ids: &mut FragmentIds,
+    pool: &mut Pool,
+    out: &mut Vec<Packet>,
+) -> Result<(), DropReason> {
     if packet.offload().gso.is_some() {
-        return segment(packet, pool, &mut |piece| out.push(piece));
+        let id = if leaves_as_fragments(&packet) { ids.next() } else { 0 };
+        return segment(packet, id, pool, &mut |piece| out.push(piece));
     }
     if !packet.is_plain() {
         complete_checksum(&mut packet)?;

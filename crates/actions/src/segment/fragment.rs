@@ -5,17 +5,17 @@ use portway_buf::{DropReason, Packet, Pool};
 use portway_wire::{ip_proto, ipv4, ipv6, ipv6_ext};
 
 use super::locate::{Network, network};
-use super::{SEGMENTS_MAX, assemble, complete_checksum, field, set_ip_len};
-use crate::flow_hash;
+use super::{SEGMENTS_MAX, assemble, complete_checksum, set_ip_len};
 use crate::headers::put16;
 
 /// Fragments start at multiples of this.
 const UNIT: usize = 8;
 
-/// UFO.
+/// UFO. `id`: that of IPv6 fragments.
 pub(super) fn udp(
     packet: &mut Packet,
     size: usize,
+    id: u32,
     pool: &mut Pool,
     out: &mut dyn FnMut(Packet),
 ) -> Result<(), DropReason> {
@@ -29,7 +29,6 @@ pub(super) fn udp(
         return Err(DropReason::SegmentFailed);
     }
     let (headers, payload) = packet.frame().split_at(l4);
-    let id = flow_hash(packet) ^ u32::from(field(payload, 6));
     for (index, piece) in payload.chunks(size).enumerate() {
         let place = (index * size) as u16;
         let more = usize::from(place) + piece.len() < payload_len;

@@ -40,12 +40,18 @@ pub(crate) mod gso {
     pub(crate) const ECN: u8 = 0x80;
 }
 
-/// Does in software all that is left to be done to `packet` and hands the result, one packet or several in order, to `out`.
+/// Does in software all that is left to be done to `packet` and hands the result, one packet or several in order, to `out`. If these are
+/// IPv6 fragments, `fragment_id` is their id, which nobody must be able to guess (RFC 7739).
 ///
 /// # Errors
 /// [`DropReason::SegmentFailed`] if the headers are not those that the offload state says, or the segments would be too many;
 /// [`DropReason::NoBuffer`] if a segment would be too long. Nothing has been handed out then.
-pub fn segment(mut packet: Packet, pool: &mut Pool, out: &mut dyn FnMut(Packet)) -> Result<(), DropReason> {
+pub fn segment(
+    mut packet: Packet,
+    fragment_id: u32,
+    pool: &mut Pool,
+    out: &mut dyn FnMut(Packet),
+) -> Result<(), DropReason> {
     let Some(gso) = packet.offload().gso else {
         let done = complete_checksum(&mut packet);
         if done.is_ok() {
@@ -58,7 +64,7 @@ pub fn segment(mut packet: Packet, pool: &mut Pool, out: &mut dyn FnMut(Packet))
     let done = match gso.gso_type & !gso::ECN {
         gso::TCPV4 | gso::TCPV6 => payload::tcp(&packet, usize::from(gso.size), pool, out),
         gso::UDP_L4 => payload::udp(&packet, usize::from(gso.size), pool, out),
-        gso::UDP => fragment::udp(&mut packet, usize::from(gso.size), pool, out),
+        gso::UDP => fragment::udp(&mut packet, usize::from(gso.size), fragment_id, pool, out),
         _ => Err(DropReason::SegmentFailed),
     };
     pool.give(packet);

@@ -7,7 +7,6 @@ use portway_wire::{ip_proto, ipv4, ipv6, ipv6_ext};
 
 use super::locate::{Network, network};
 use super::{SEGMENTS_MAX, assemble, complete_checksum, field, set_ip_len};
-use crate::flow_hash;
 use crate::headers::{VLAN_LEN, put16};
 use crate::vlan;
 
@@ -36,18 +35,24 @@ pub fn fits_largest_fragment(packet: &Packet) -> bool {
     packet.mru() == 0 || packet.len() - beside <= usize::from(packet.mru()) + ethernet::LEN
 }
 
-/// Cuts a reassembled packet into fragments again and hands them to `out`.
+/// Cuts a reassembled packet into fragments again and hands them to `out`. `id` is that of IPv6 fragments, which nobody must be able to
+/// guess (RFC 7739).
 ///
 /// # Errors
 /// [`DropReason::SegmentFailed`] if there is no IP header where one may be, or a fragment would have no payload;
 /// [`DropReason::NoBuffer`] if one would be too long.
-pub fn fragment(mut packet: Packet, pool: &mut Pool, out: &mut dyn FnMut(Packet)) -> Result<(), DropReason> {
-    let done = complete_checksum(&mut packet).and_then(|()| cut(&packet, pool, out));
+pub fn fragment(
+    mut packet: Packet,
+    id: u32,
+    pool: &mut Pool,
+    out: &mut dyn FnMut(Packet),
+) -> Result<(), DropReason> {
+    let done = complete_checksum(&mut packet).and_then(|()| cut(&packet, id, pool, out));
     pool.give(packet);
     done
 }
 
-fn cut(packet: &Packet, pool: &mut Pool, out: &mut dyn FnMut(Packet)) -> Result<(), DropReason> {
+fn cut(packet: &Packet, id: u32, pool: &mut Pool, out: &mut dyn FnMut(Packet)) -> Result<(), DropReason> {
     let Plan { network, headers, payload, size } = plan(packet).ok_or(DropReason::SegmentFailed)?;
     // The last fragment may be of any length, the others not.
     let whole = size / UNIT * UNIT;
@@ -55,8 +60,6 @@ fn cut(packet: &Packet, pool: &mut Pool, out: &mut dyn FnMut(Packet)) -> Result<
     if payload.is_empty() || (payload.len() > size && too_many) {
         return Err(DropReason::SegmentFailed);
     }
-    let id = flow_hash(packet)
-        ^ payload.iter().take(16).fold(0, |id: u32, &byte| id.rotate_left(5) ^ u32::from(byte));
     let mut at = 0;
     while at < payload.len() {
         let left = &payload[at..];

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
-use portway_actions::{Effect, Effects, Environment, Limits, Program, Services, Verdict, execute};
+use portway_actions::{Effect, Environment, Limits, Program, Verdict, execute};
 use portway_buf::{DropCounts, DropReason, Offload, Packet, Pool};
 use portway_flow::{Action, FlowMask};
 
@@ -241,22 +241,11 @@ pub fn verify(frame: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Services that a test sets.
+/// What a test sets.
 pub struct Scripted {
     pub random: u32,
     pub metered: Vec<(u32, usize)>,
     pub verdict: Verdict,
-}
-
-impl Services for Scripted {
-    fn random(&mut self) -> u32 {
-        self.random
-    }
-
-    fn meter(&mut self, id: u32, packet_len: usize) -> Verdict {
-        self.metered.push((id, packet_len));
-        self.verdict
-    }
 }
 
 /// A place to run programs.
@@ -275,6 +264,42 @@ impl Default for Rig {
 
 pub const RECIRCULATIONS_MAX: u16 = 4;
 
+struct Running<'r> {
+    rig: &'r mut Rig,
+    effects: Vec<Effect>,
+}
+
+impl Environment for Running<'_> {
+    fn pool(&mut self) -> &mut Pool {
+        &mut self.rig.pool
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn count_drop(&mut self, reason: DropReason) {
+        self.rig.drops.add(reason, 1);
+    }
+
+    fn random(&mut self) -> u32 {
+        self.rig.services.random
+    }
+
+    fn fragment_id(&mut self) -> u32 {
+        7
+    }
+
+    fn meter(&mut self, id: u32, packet_len: usize) -> Verdict {
+        self.rig.services.metered.push((id, packet_len));
+        self.rig.services.verdict
+    }
+
+    fn recirculation_limit(&self) -> u16 {
+        RECIRCULATIONS_MAX
+    }
+}
+
 impl Rig {
     /// Compiles the list for exactly this packet.
     pub fn compile(actions: &[Action], packet: &mut Packet) -> Result<Program, portway_actions::Error> {
@@ -289,16 +314,9 @@ impl Rig {
     }
 
     pub fn execute(&mut self, program: &Program, packet: Packet) -> Vec<Effect> {
-        let mut effects = Effects::default();
-        let mut environment = Environment {
-            pool: &mut self.pool,
-            effects: &mut effects,
-            drops: &mut self.drops,
-            services: &mut self.services,
-            recirculation_limit: RECIRCULATIONS_MAX,
-        };
-        let _ = execute(program, packet, &mut environment);
-        effects.drain().collect()
+        let mut running = Running { rig: self, effects: Vec::new() };
+        let _ = execute(program, packet, &mut running);
+        running.effects
     }
 
     /// Runs the list on a frame, and gives the frames that go out, with their ports.

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use portway_actions::{
-    Effect, Effects, Environment, Limits, Program, Services, Verdict, execute, leaves_as_fragments, segment,
-};
-use portway_buf::{DropCounts, Packet, Pool};
+use portway_actions::{Effect, Environment, Limits, Program, Verdict, execute, leaves_as_fragments, segment};
+use portway_buf::{DropCounts, DropReason, Packet, Pool};
 use portway_conformance::hex_of_bytes;
 use portway_flow::{FlowKey, FlowMask, Frag};
 use portway_messages::key::encode_key;
@@ -52,16 +50,41 @@ pub(crate) struct Switch {
     pub(crate) drops: DropCounts,
 }
 
-/// The recordings sample always or never, and their meters do not exist.
-struct Fixed;
+/// A program at work.
+struct Running<'s> {
+    pool: &'s mut Pool,
+    drops: &'s mut DropCounts,
+    effects: Vec<Effect>,
+}
 
-impl Services for Fixed {
+impl Environment for Running<'_> {
+    fn pool(&mut self) -> &mut Pool {
+        self.pool
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn count_drop(&mut self, reason: DropReason) {
+        self.drops.add(reason, 1);
+    }
+
+    // The recordings sample always or never, and their meters do not exist.
     fn random(&mut self) -> u32 {
         0x8000_0000
     }
 
+    fn fragment_id(&mut self) -> u32 {
+        1
+    }
+
     fn meter(&mut self, _id: u32, _packet_len: usize) -> Verdict {
         Verdict::Pass
+    }
+
+    fn recirculation_limit(&self) -> u16 {
+        RECIRCULATIONS_MAX
     }
 }
 
@@ -119,19 +142,9 @@ impl Switch {
     }
 
     fn run(&mut self, program: &Program, packet: Packet, seen: &mut Seen) -> Result<(), Errno> {
-        let mut effects = Effects::default();
-        let done = execute(
-            program,
-            packet,
-            &mut Environment {
-                pool: &mut self.pool,
-                effects: &mut effects,
-                drops: &mut self.drops,
-                services: &mut Fixed,
-                recirculation_limit: RECIRCULATIONS_MAX,
-            },
-        );
-        for effect in effects.drain() {
+        let mut running = Running { pool: &mut self.pool, drops: &mut self.drops, effects: Vec::new() };
+        let done = execute(program, packet, &mut running);
+        for effect in running.effects {
             match effect {
                 Effect::Output { port, packet } => self.output(port, &packet, seen),
                 // In this place, as the kernel does: what it outputs comes before what is behind it in the list.
@@ -179,7 +192,7 @@ impl Switch {
         key.dp_hash = 0;
         let fragments = leaves_as_fragments(&packet);
         let list = seen.upcalls.entry(socket).or_default();
-        let _ = segment(packet, &mut self.pool, &mut |packet| {
+        let _ = segment(packet, 1, &mut self.pool, &mut |packet| {
             let len = packet.len();
             list.push(Upcall {
                 cmd,

@@ -34,7 +34,7 @@ fn fragments(frame: &[u8], mru: u16) -> Result<Vec<Vec<u8>>, DropReason> {
     let mut packet = Packet::copied_from(frame).expect("it fits");
     packet.set_mru(mru);
     let mut all = Vec::new();
-    fragment(packet, &mut Pool::new(), &mut |piece| all.push(piece.frame().to_vec()))?;
+    fragment(packet, 7, &mut Pool::new(), &mut |piece| all.push(piece.frame().to_vec()))?;
     Ok(all)
 }
 
