@@ -185,9 +185,17 @@ impl<'a> Ours<'a> {
         }?;
         let control = Hidden::new(opened.control).map_err(Failure::Refused)?;
         connection::command(control.as_fd(), link.settings.ack())?;
+        let mut unknown = Vec::new();
         for group in &link.settings.groups {
-            connection::command(control.as_fd(), Command::Join(*group))?;
+            match connection::command(control.as_fd(), Command::Join(*group)) {
+                // It was joined while nobody could say that there is no such group.
+                Err(Failure::Refused(_)) => unknown.push(*group),
+                joined => {
+                    joined?;
+                }
+            }
         }
+        link.settings.groups.retain(|group| !unknown.contains(group));
         // Whoever polls the old file is woken below, looks for the new one, and goes on waiting, on the old one, if it has nothing.
         connection::command(control.as_fd(), Command::Wake)?;
         if !link.settings.groups.is_empty() {

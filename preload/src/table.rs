@@ -8,11 +8,15 @@
 //! Locking: slots change, and a socket found in one gets its count, under [`LOCK`]. Nothing is dropped and no other lock is
 //! taken under it. A file descriptor may have been closed past us and given to something else, so a socket is
 //! recognised by its inode, too.
+//!
+//! A child that `vfork` made lives in its parent's memory with file descriptors of its own: what it closes is not closed for the
+//! parent. So it leaves the table alone, and no socket is ours there. It is told by its process id, which `fork` keeps up to date.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
@@ -29,6 +33,24 @@ type Chunk = [AtomicPtr<Socket>; CHUNK];
 
 static CHUNK_TABLE: [AtomicPtr<Chunk>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
 static LOCK: ForkLock<()> = ForkLock::new(());
+
+/// The process whose table it is; 0 until there is something in it.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the table is another process's: the caller is a child that only borrows its memory.
+pub(crate) fn is_borrowed() -> bool {
+    let owner = OWNER.load(Ordering::Relaxed);
+    owner != 0 && owner != process_id()
+}
+
+fn process_id() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// After a `fork`, in the child: what it has is its own. (`vfork` does not call this.)
+extern "C" fn own() {
+    OWNER.store(process_id(), Ordering::Relaxed);
+}
 
 /// The mark of a file descriptor that is the library's own.
 const fn hidden() -> *mut Socket {
@@ -91,7 +113,7 @@ fn inode(fd: RawFd) -> Option<u64> {
 pub(crate) fn find(fd: RawFd) -> Option<Arc<Socket>> {
     let slot = slot(fd)?;
     let found = slot.load(Ordering::Acquire);
-    if found.is_null() || found == hidden() {
+    if found.is_null() || found == hidden() || is_borrowed() {
         return None;
     }
     let guard = LOCK.lock();
@@ -112,6 +134,12 @@ pub(crate) fn is_hidden(fd: RawFd) -> bool {
 
 fn put(fd: RawFd, value: *mut Socket) -> Result<(), Errno> {
     let slot = make_slot(fd)?;
+    if OWNER.load(Ordering::Relaxed) == 0 {
+        // SAFETY: the function is there as long as the program, and does nothing that a child may not do. (Two threads that are both
+        // the first register it twice, which does not matter.)
+        unsafe { libc::pthread_atfork(None, None, Some(own)) };
+        own();
+    }
     let guard = LOCK.lock();
     let stale = swap(slot, value);
     drop(guard);
@@ -122,15 +150,18 @@ fn put(fd: RawFd, value: *mut Socket) -> Result<(), Errno> {
 /// From now on this file descriptor is that socket.
 ///
 /// # Errors
-/// EMFILE: its number is beyond the table.
+/// EMFILE: its number is beyond the table, or the table is not this process's.
 pub(crate) fn insert(fd: RawFd, socket: Arc<Socket>) -> Result<(), Errno> {
+    if is_borrowed() {
+        return Err(Errno::MFILE);
+    }
     make_slot(fd)?;
     put(fd, Arc::into_raw(socket).cast_mut())
 }
 
 /// This file descriptor is no socket of ours any more: it is about to be closed.
 pub(crate) fn remove(fd: RawFd) {
-    if slot(fd).is_some_and(|slot| !slot.load(Ordering::Acquire).is_null()) {
+    if slot(fd).is_some_and(|slot| !slot.load(Ordering::Acquire).is_null()) && !is_borrowed() {
         // The slot exists, so this cannot fail.
         let _ = put(fd, ptr::null_mut());
     }
@@ -192,9 +223,10 @@ fn replace_one(fd: RawFd, file: BorrowedFd<'_>) -> Result<(), Errno> {
     result
 }
 
-/// A file descriptor of the library's own.
+/// A file descriptor of the library's own. The program may close it all the same (`close_range`), or put something else in its place
+/// (`dup2`): then it is the program's, who alone closes it.
 #[derive(Debug)]
-pub(crate) struct Hidden(OwnedFd);
+pub(crate) struct Hidden(ManuallyDrop<OwnedFd>);
 
 impl Hidden {
     /// Hides one.
@@ -204,7 +236,7 @@ impl Hidden {
     pub(crate) fn new(fd: OwnedFd) -> Result<Self, Errno> {
         let fd = rustix::io::fcntl_dupfd_cloexec(&fd, HIDDEN_FROM).unwrap_or(fd);
         put(fd.as_raw_fd(), hidden())?;
-        Ok(Self(fd))
+        Ok(Self(ManuallyDrop::new(fd)))
     }
 }
 
@@ -216,6 +248,10 @@ impl AsFd for Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        remove(self.0.as_raw_fd());
+        if is_hidden(self.0.as_raw_fd()) && !is_borrowed() {
+            remove(self.0.as_raw_fd());
+            // SAFETY: it is not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
     }
 }

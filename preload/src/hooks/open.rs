@@ -25,7 +25,7 @@ unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_in
         return unsafe { real::socket(domain, kind, protocol) };
     }
     let is_netlink = matches!(kind & !FLAGS, libc::SOCK_RAW | libc::SOCK_DGRAM);
-    if is_netlink && protocol == libc::NETLINK_GENERIC {
+    if is_netlink && protocol == libc::NETLINK_GENERIC && !table::is_borrowed() {
         match generic(kind) {
             Ok(fd) => return fd,
             Err(Failure::Gone(errno)) => notice::not_there(connection::path(), errno),

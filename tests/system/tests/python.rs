@@ -2,6 +2,9 @@
 //! The preloaded library under Python's `socket` module.
 #![forbid(unsafe_code)]
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use portway_system::{Lab, said};
 
 #[test]
@@ -11,4 +14,23 @@ fn sockets_do_what_the_kernels_do() {
     command.args(["-c", include_str!("python/sockets.py")]);
     let said = said(&mut command);
     assert!(said.ok && said.out == "all well\n" && said.err.is_empty(), "{said:?}");
+}
+
+#[test]
+fn a_group_that_turns_out_not_to_exist_does_not_keep_a_socket_from_portwayd() {
+    let mut lab = Lab::new(0);
+    let mut command = lab.wrapped("python3");
+    command.args(["-c", include_str!("python/away.py")]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut to, mut said) =
+        (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
+    let mut wait_for = |word: &str| assert_eq!(said.next().unwrap().unwrap(), word);
+    wait_for("killed");
+    lab.kill_daemon();
+    to.write_all(b"\n").unwrap();
+    wait_for("started");
+    lab.start_daemon();
+    to.write_all(b"\n").unwrap();
+    wait_for("all well");
+    assert!(child.wait().unwrap().success());
 }

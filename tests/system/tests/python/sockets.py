@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # Netlink sockets of Python's socket module on Portway: each thing that a kernel's socket does, asserted.
-import errno, os, select, socket, struct, threading
+import errno, os, select, socket, struct, subprocess, threading
 
 GENERIC, SOL_NETLINK = 16, 270
 
@@ -155,6 +155,28 @@ except BlockingIOError:
 os.writev(c.fileno(), [get_family("ovs_flow")[:10], get_family("ovs_flow")[10:]])
 room = [bytearray(20), bytearray(65536)]
 assert os.readv(c.fileno(), room) > 20 and b"ovs_flow" in room[1]
+c.close()
+
+# A child that borrows this process's memory (vfork) closes what it got, and this process still has it.
+c = open_socket()
+own = c.getsockname()
+subprocess.run(["true"], check=True)
+assert c.getsockname() == own
+c.send(get_family("ovs_vport"))
+assert b"ovs_vport" in c.recv(65536)
+
+# What is put in the place of the library's own file descriptors is not closed with them.
+hidden = [int(number) for number in os.listdir("/proc/self/fd") if int(number) >= 500]
+assert len(hidden) >= 2, hidden
+null = os.open("/dev/null", os.O_RDONLY)
+for number in hidden:
+    os.dup2(null, number)
+c.close()
+for number in hidden:
+    assert os.fstat(number).st_rdev == os.fstat(null).st_rdev
+c = open_socket()
+c.send(get_family("ovs_vport"))
+assert b"ovs_vport" in c.recv(65536)
 c.close()
 
 print("all well")
