@@ -24,18 +24,30 @@ pub(crate) struct ZoneLimits(HashMap<NetnsId, Limits>);
 #[derive(Debug, Default)]
 struct Limits {
     default: u32,
-    /// By bucket, then by zone.
-    zones: BTreeMap<(u16, u16), u32>,
+    /// By bucket: zones with their limits, the newest first.
+    zones: BTreeMap<u16, Vec<(u16, u32)>>,
 }
 
 impl Limits {
     fn of(&self, zone: u16) -> u32 {
-        self.zones.get(&key(zone)).copied().unwrap_or(self.default)
+        let bucket = self.zones.get(&(zone % BUCKETS));
+        let found = bucket.and_then(|bucket| bucket.iter().find(|(known, _)| *known == zone));
+        found.map_or(self.default, |(_, limit)| *limit)
     }
-}
 
-fn key(zone: u16) -> (u16, u16) {
-    (zone % BUCKETS, zone)
+    fn set(&mut self, zone: u16, limit: u32) {
+        let bucket = self.zones.entry(zone % BUCKETS).or_default();
+        match bucket.iter_mut().find(|(known, _)| *known == zone) {
+            Some(known) => known.1 = limit,
+            None => bucket.insert(0, (zone, limit)),
+        }
+    }
+
+    fn remove(&mut self, zone: u16) {
+        if let Some(bucket) = self.zones.get_mut(&(zone % BUCKETS)) {
+            bucket.retain(|(known, _)| *known != zone);
+        }
+    }
 }
 
 /// What a request says of one zone; `Err`: the number is none, which is passed over.
@@ -51,11 +63,11 @@ fn zone_of(entry: &ovs_zone_limit) -> Option<Zone> {
     }
 }
 
-/// The entries of a request, whole ones only.
+/// The entries of a request, whole ones only. What pads the attribute counts as its end: the kernel reads over it.
 fn entries(request: &CtLimitRequest<'_>) -> Option<Vec<ovs_zone_limit>> {
-    let bytes = request.zone_limits?.payload();
+    let mut bytes = request.zone_limits?.payload().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
     let whole = bytes.chunks_exact(size_of::<ovs_zone_limit>());
-    // The last one may be cut by its padding.
     Some(whole.filter_map(|entry| ovs_zone_limit::read_from_bytes(entry).ok()).collect())
 }
 
@@ -78,7 +90,7 @@ pub(crate) fn set(call: &mut Call<'_>) -> Handled {
     for entry in &entries {
         match zone_of(entry) {
             Some(Zone::Default) => limits.default = entry.limit,
-            Some(Zone::Numbered(zone)) => drop(limits.zones.insert(key(zone), entry.limit)),
+            Some(Zone::Numbered(zone)) => limits.set(zone, entry.limit),
             None => {}
         }
     }
@@ -92,7 +104,7 @@ pub(crate) fn del(call: &mut Call<'_>) -> Handled {
         for entry in &entries {
             match zone_of(entry) {
                 Some(Zone::Default) => limits.default = 0,
-                Some(Zone::Numbered(zone)) => drop(limits.zones.remove(&key(zone))),
+                Some(Zone::Numbered(zone)) => limits.remove(zone),
                 None => {}
             }
         }
@@ -116,7 +128,7 @@ pub(crate) fn get(call: &mut Call<'_>) -> Handled {
             told.collect()
         }
         None => {
-            let zones = limits.zones.iter().map(|((_, zone), limit)| tell(i32::from(*zone), *limit));
+            let zones = limits.zones.values().flatten().map(|(zone, limit)| tell(i32::from(*zone), *limit));
             std::iter::once(default).chain(zones).collect()
         }
     };

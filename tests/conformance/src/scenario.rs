@@ -135,7 +135,7 @@ impl Judge {
     fn is_vain(&self, place: usize, what: &Value, recorded: &Value) -> bool {
         let named = |device: &String| names(what, device) || names(recorded, device);
         self.missing.iter().chain(self.unmade.keys()).any(named)
-            || matches!(excuse(&self.name, place, what, recorded), Some(Excuse::Later(_)))
+            || matches!(excuse(&self.name, place), Some(Excuse::Later(_)))
             || without_tags_at_end(recorded).is_some()
     }
 
@@ -153,7 +153,7 @@ impl Judge {
         }
         if !is_compared(what) {
             let outcome = self.set_up(what, recorded, &seen);
-            return match (outcome, excuse(&self.name, place, what, recorded)) {
+            return match (outcome, excuse(&self.name, place)) {
                 (Outcome::Differs(_), Some(excuse)) => Outcome::Excused(excuse.reason().into()),
                 (outcome, _) => outcome,
             };
@@ -166,7 +166,7 @@ impl Judge {
             Some(error) => Some(format!("could not be done: {error}")),
             None => difference(what, &recorded, &seen),
         };
-        let excuse = excuse(&self.name, place, what, &recorded);
+        let excuse = excuse(&self.name, place);
         match (found, excuse) {
             (None, _) => Outcome::Match,
             (Some(found), None) => match without_tags_at_end(&recorded) {
