@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crossbeam_queue::ArrayQueue;
 use portway_flow::{Cached, Depth, Lens, Shape, WindowKey};
 use portway_vport::abi::{ShortcutCounters, ShortcutKey, ShortcutMasks, shortcut_layout};
+use portway_vport::ops::Errno;
 use portway_vport::{Bypass, PortCounter, Vport};
 use zerocopy::transmute;
 
@@ -30,6 +31,8 @@ const SHORTCUTS_MAX: usize = 4096;
 const PROPOSALS_MAX: usize = 256;
 /// A shortcut that was not taken for so many ticks ends.
 const QUIET_TICKS: u32 = 5;
+/// Pairs of ports that are noted as having no shortcuts; others are tried again and again.
+const APART_MAX: usize = 4096;
 /// The counters of an ended shortcut are final after so many ticks: whatever frame was on its way has been counted.
 const REST_TICKS: u32 = 3;
 
@@ -78,6 +81,24 @@ struct Input {
 struct Table {
     all: Vec<Shortcut>,
     inputs: Vec<Input>,
+    /// Pairs of ports, input first, between which there is no way but through the switch.
+    apart: Vec<(Weak<Vport>, Weak<Vport>)>,
+}
+
+impl Table {
+    /// Whether it is known that these two ports can have no shortcuts.
+    fn are_apart(&self, input: &Arc<Vport>, output: &Arc<Vport>) -> bool {
+        let is = |weak: &Weak<Vport>, port: &Arc<Vport>| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(port));
+        self.apart.iter().any(|(from, to)| is(from, input) && is(to, output))
+    }
+
+    /// Notes that. The weak references keep the ports' addresses from being used again.
+    fn set_apart(&mut self, input: &Arc<Vport>, output: &Arc<Vport>) {
+        self.apart.retain(|(from, to)| from.strong_count() != 0 && to.strong_count() != 0);
+        if self.apart.len() < APART_MAX {
+            self.apart.push((Arc::downgrade(input), Arc::downgrade(output)));
+        }
+    }
 }
 
 /// The shortcuts of a switch.
@@ -215,11 +236,19 @@ impl Shortcuts {
         if !self.are_wanted() || is_seen || table.all.len() >= SHORTCUTS_MAX {
             return;
         }
+        // Before anything is prepared at the input, which takes milliseconds.
+        if output.info().link_up == 0 || table.are_apart(&input, &output) {
+            return;
+        }
         if !self.begin_input(&mut table, &input, &proposal.datapath, lens) {
             return;
         }
         // An error: two workers proposed it; or these two ports cannot, or not now. The next proposal comes in a second.
-        let Ok(id) = input.handle().shortcut_add(output.handle(), &proposal.key) else { return };
+        let id = match input.handle().shortcut_add(output.handle(), &proposal.key) {
+            Ok(id) => id,
+            Err(Errno::EXDEV | Errno::EOPNOTSUPP) => return table.set_apart(&input, &output),
+            Err(_) => return,
+        };
         proposal.flow.begin_shortcut(self);
         table.all.push(Shortcut {
             id,
@@ -280,7 +309,7 @@ impl Shortcuts {
         }
         let guard = datapath.pin();
         let mut table = self.lock();
-        let Table { all, inputs } = &mut *table;
+        let Table { all, inputs, .. } = &mut *table;
         for input in inputs {
             let is_here = std::ptr::eq(input.datapath.as_ptr(), datapath);
             if is_here && datapath.lenses.of(input.port.port_no(), &guard).generation() != input.generation {
@@ -315,7 +344,7 @@ impl Shortcuts {
             return;
         }
         let mut table = self.lock();
-        let Table { all, inputs } = &mut *table;
+        let Table { all, inputs, .. } = &mut *table;
         for shortcut in all.iter_mut() {
             let is_busy = shortcut.count();
             shortcut.quiet = if is_busy && !shortcut.has_ended { 0 } else { shortcut.quiet + 1 };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portway_buf::{Batch, Class, PoolRef};
@@ -22,6 +22,10 @@ struct Wire {
     to_switch: Mutex<VecDeque<Vec<u8>>>,
     /// Shortcuts that begin here: whether they are taken, and what they say that they have carried.
     shortcuts: Mutex<BTreeMap<u64, (bool, ShortcutCounters)>>,
+    /// How often the port was prepared for shortcuts.
+    prepared: AtomicU64,
+    /// It is a port that no shortcut leads to.
+    is_far: AtomicBool,
 }
 
 impl Wire {
@@ -80,11 +84,15 @@ impl PortType for Pipe {
         pool.give_all(batch);
     }
 
-    fn shortcut_masks(&self, _masks: Option<&ShortcutMasks>) -> Result<(), Errno> {
+    fn shortcut_masks(&self, masks: Option<&ShortcutMasks>) -> Result<(), Errno> {
+        self.0.prepared.fetch_add(u64::from(masks.is_some()), Ordering::Relaxed);
         Ok(())
     }
 
-    fn shortcut_add(&self, _output: &Self, _key: &ShortcutKey) -> Result<u64, Errno> {
+    fn shortcut_add(&self, output: &Self, _key: &ShortcutKey) -> Result<u64, Errno> {
+        if output.0.is_far.load(Ordering::Relaxed) {
+            return Err(Errno(18));
+        }
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         lock(&self.0.shortcuts).insert(id, (true, ShortcutCounters::default()));
@@ -193,6 +201,40 @@ fn whatever_is_said_of_a_device_ends_the_shortcuts_of_its_port() {
     rig.bench.switch.port_refresh(&rig.ports[1]);
     assert!(!rig.flow.has_shortcut());
     assert!(lock(&rig.wire.shortcuts).values().all(|(taken, _)| !taken));
+}
+
+#[test]
+fn ports_that_can_have_none_are_not_prepared_again_and_again() {
+    let mut rig = Rig::new("far");
+    let far = PortName::new(b"far-c").unwrap();
+    let request = PortRequest::new(far, TYPE_PIPE);
+    let port = rig.bench.switch.port_add(&rig.bench.datapath, &request).unwrap();
+    lock(&WIRES)["far-c"].is_far.store(true, Ordering::Relaxed);
+    let prepared = |rig: &Rig| rig.wire.prepared.load(Ordering::Relaxed);
+    let switch = Arc::clone(&rig.bench.switch);
+    let go = |rig: &mut Rig, to: u32| {
+        switch.flow_set_actions(&rig.bench.datapath, &rig.flow, &[Action::Output(to)]).unwrap();
+        (0..10).for_each(|_| switch.tick_shortcuts());
+        let before = prepared(rig);
+        for _ in 0..3 {
+            rig.bench.now_ns += 2_000_000_000;
+            rig.wire.send(&tcp(0), 200);
+            rig.bench.run();
+            switch.make_shortcuts();
+            (0..10).for_each(|_| switch.tick_shortcuts());
+        }
+        prepared(rig) - before
+    };
+    assert_eq!(go(&mut rig, port.port_no()), 1, "once, to find out");
+    assert_eq!(go(&mut rig, port.port_no()), 0);
+    let near = rig.ports[1].port_no();
+    assert_eq!(go(&mut rig, near), 3, "another port is another matter");
+    // Another port in its place is asked again.
+    switch.port_del(&rig.bench.datapath, port.port_no()).unwrap();
+    drop(port);
+    lock(&WIRES)["far-c"].is_far.store(false, Ordering::Relaxed);
+    let port = switch.port_add(&rig.bench.datapath, &request).unwrap();
+    assert_eq!(go(&mut rig, port.port_no()), 3);
 }
 
 #[test]
