@@ -3,9 +3,10 @@
 
 use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Server};
 use portway_datapath::{Limits as SwitchLimits, Netns, Switch, SwitchConfig};
-use portway_messages::family::{DATAPATH, FLOW, VPORT};
+use portway_messages::family::{DATAPATH, FLOW, PACKET, VPORT};
 use portway_netlink::Messages;
 use portway_uapi::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_MIN_TYPE};
+use portway_uapi::openvswitch::OVS_PACKET_CMD_EXECUTE;
 use portway_vport::{NetnsId, PortName, Registry};
 
 use crate::input::Input;
@@ -137,6 +138,17 @@ impl World {
         self.server.switch().reclaim();
     }
 
+    /// Packets that the ports of the first datapath have been sent, and those that were dropped.
+    pub fn sent_and_dropped(&self) -> (u64, u64) {
+        let datapaths = self.server.switch().datapaths();
+        let Some(datapath) = datapaths.first() else { return (0, 0) };
+        let ports = (0..8).filter_map(|number| datapath.port(number));
+        (
+            ports.map(|port| port.stats().tx_packets).sum(),
+            datapath.drops().iter().map(|(_, count)| count).sum(),
+        )
+    }
+
     /// Flows of all datapaths.
     pub fn flows(&self) -> usize {
         self.server.switch().datapaths().iter().map(|datapath| datapath.stats().flows).sum()
@@ -192,6 +204,20 @@ pub fn fuzz_one(data: &[u8], world: &mut World) {
     }
     world.furnish();
     world.server.switch().reclaim();
+}
+
+/// A request to do to a frame of `len` bytes what a list of so many outputs says, to the ports 1 and 2 by turns.
+pub fn outputs(world: &World, len: usize, count: usize) -> Vec<u8> {
+    let ifindex = world.datapaths().first().copied().unwrap_or(0);
+    let mut frame = vec![0; len];
+    frame[12..14].copy_from_slice(&[0x88, 0xcc]);
+    let key =
+        [&[8, 0, 3, 0, 1, 0, 0, 0][..], &[16, 0, 4, 0], &[0; 12], &[6, 0, 6, 0, 0x88, 0xcc, 0, 0]].concat();
+    let output = |n: usize| [8, 0, 1, 0, 1 + (n % 2) as u8, 0, 0, 0];
+    let actions: Vec<u8> = (0..count).flat_map(output).collect();
+    let mut request = make(PACKET.id, ifindex, &[(1, &frame), (2, &key), (3, &actions)]);
+    request[16] = OVS_PACKET_CMD_EXECUTE;
+    request
 }
 
 /// A request to make the flow of that Ethernet source address, as a case that is no accident.

@@ -6,18 +6,21 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use portway_regress::netlink::{FLOWS, World, fuzz_one, new_flow};
+use portway_regress::netlink::{FLOWS, World, fuzz_one, new_flow, outputs};
 use portway_regress::random;
 
 struct Counting;
 
 static BYTES: AtomicIsize = AtomicIsize::new(0);
+/// The most since it was last set.
+static PEAK: AtomicIsize = AtomicIsize::new(0);
 
 #[allow(unsafe_code)]
 // SAFETY: everything is passed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        let size = layout.size() as isize;
+        PEAK.fetch_max(BYTES.fetch_add(size, Ordering::Relaxed) + size, Ordering::Relaxed);
         // SAFETY: as the caller's.
         unsafe { System.alloc(layout) }
     }
@@ -48,6 +51,28 @@ fn add_flows(world: &mut World, count: u32) {
 fn memory_returns_to_where_it_was() {
     requests_at_random();
     hundreds_of_thousands_of_flows();
+    thousands_of_outputs();
+}
+
+/// The longest list that an attribute holds, done to a long frame: its copies are not all there at once.
+fn thousands_of_outputs() {
+    const COUNT: usize = 8190;
+    let mut world = World::new();
+    fuzz_one(&[0x41], &mut world);
+    // Longer ones than the ports take are dropped, and counted.
+    for (len, is_sent, most) in [(1500, true, 4 << 20), (60_000, false, 32 << 20)] {
+        let mut data = vec![0x41];
+        data.extend(outputs(&world, len, COUNT));
+        let (sent, dropped) = world.sent_and_dropped();
+        let before = BYTES.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        fuzz_one(&data, &mut world);
+        let (sent, dropped) = (world.sent_and_dropped().0 - sent, world.sent_and_dropped().1 - dropped);
+        let all = COUNT as u64;
+        assert_eq!((sent, dropped), if is_sent { (all, 0) } else { (0, all) }, "{len}");
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        assert!(peak < most, "{peak} bytes more, with frames of {len}");
+    }
 }
 
 fn hundreds_of_thousands_of_flows() {
