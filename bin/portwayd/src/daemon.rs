@@ -19,7 +19,7 @@ use signal_hook::iterator::Signals;
 use crate::args::{Args, DEFAULT_CONFIG};
 use crate::config::Config;
 use crate::control::{Control, Facts, Knobs};
-use crate::kept::{File, restore};
+use crate::kept::{File, delete_tunnel_devices, restore};
 use crate::lock::FolderLock;
 use crate::log::Log;
 use crate::netlink;
@@ -116,9 +116,11 @@ fn forget(args: &Args) -> Result<()> {
     let switch =
         make_switch(args, vec![Arc::new(Handle::new(crossbeam_channel::unbounded().0)?)], Waker::default())?;
     let file = File::new(&args.state_dir);
-    for datapath in restore(&file, &switch) {
-        switch.datapath_del(&datapath)?;
+    let datapaths = restore(&file, &switch);
+    for datapath in &datapaths {
+        switch.datapath_del(datapath)?;
     }
+    delete_tunnel_devices(&datapaths)?;
     file.remove().context("cannot delete what was kept")
 }
 

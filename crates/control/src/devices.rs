@@ -36,7 +36,7 @@ pub trait Devices: Send {
     /// The tunnel that a device stands for, which was made by rtnetlink; `None`: it stands for none, or is not there.
     ///
     /// # Errors
-    /// EBUSY: it stands for one, but belongs to something else.
+    /// EBUSY: it stands for one, but belongs to something else. EOPNOTSUPP: it is the kernel's, which nobody here can use.
     fn tunnel(&mut self, _netns: &Netns, _name: &PortName) -> Result<Option<TunnelPort>, Errno> {
         Ok(None)
     }

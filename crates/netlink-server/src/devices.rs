@@ -33,6 +33,18 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// Bytes of struct rtgenmsg, padded.
 const RTGENMSG: usize = 4;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+/// Kinds of tunnel devices, and the attribute that says that one gets metadata.
+const COLLECT_METADATA: [(&[u8], u16); 6] = [
+    (b"vxlan", 25),
+    (b"geneve", 6),
+    (b"gretap", 18),
+    (b"ip6gretap", 18),
+    (b"erspan", 18),
+    (b"ip6erspan", 18),
+];
 /// RTEXT_FILTER_SKIP_STATS.
 const SKIP_STATS: u32 = 8;
 /// Namespaces that a device is looked for in.
@@ -96,15 +108,22 @@ impl LinkCounters {
         self.receive(netns)
     }
 
-    /// The tunnel behind the device that the buffer's answer describes, and whether the device belongs to another.
-    fn tunnel_answer(&self) -> Option<(TunnelPort, bool)> {
+    /// The tunnel behind the device that the buffer's answer describes; `None`: it is an ordinary one, or there is none.
+    fn tunnel_answer(&self) -> Option<Result<TunnelPort, Errno>> {
         let message = Messages::new(&self.buffer).next()?;
         if message.header().nlmsg_type != RTM_NEWLINK {
             return None;
         }
         let attrs = Attrs::new(message.payload().get(IFINFOMSG..)?);
+        if is_kernels_tunnel(&attrs).is_some() {
+            tracing::warn!(
+                "a tunnel device of the kernel's that gets metadata with each packet cannot be a port: \
+                 nothing can give it any; delete it, and the next request for one gets Portway's"
+            );
+            return Some(Err(Errno::EOPNOTSUPP));
+        }
         let tunnel = tunnel_behind(attrs.first_of(IFLA_IFALIAS)?.str().ok()?)?;
-        Some((tunnel, attrs.first_of(IFLA_MASTER).is_some()))
+        Some(if attrs.first_of(IFLA_MASTER).is_some() { Err(Errno::EBUSY) } else { Ok(tunnel) })
     }
 
     fn request(&mut self, netns: &Netns, kind: u16, flags: u16, body: &[u8]) -> Option<()> {
@@ -166,6 +185,16 @@ impl LinkCounters {
     }
 }
 
+/// `Some`: the kernel's own device of a tunnel's kind that gets metadata, as Open vSwitch on the kernel's datapath leaves one.
+fn is_kernels_tunnel(attrs: &Attrs<'_>) -> Option<()> {
+    let info = attrs.first_of(IFLA_LINKINFO)?.nested();
+    let kind = info.first_of(IFLA_INFO_KIND)?;
+    let (_, collect_metadata) = COLLECT_METADATA.iter().find(|(name, _)| *name == kind.c_str())?;
+    let metadata = info.first_of(IFLA_INFO_DATA)?.nested().first_of(*collect_metadata)?;
+    // A flag for some, a number for others.
+    (metadata.payload() != [0]).then_some(())
+}
+
 /// The counters in struct rtnl_link_stats64.
 fn counters(bytes: &[u8]) -> Option<ovs_vport_stats> {
     let (words, _) = bytes.as_chunks::<8>();
@@ -204,11 +233,7 @@ impl Devices for LinkCounters {
     }
 
     fn tunnel(&mut self, netns: &Netns, name: &PortName) -> Result<Option<TunnelPort>, Errno> {
-        match self.ask_by_name(netns, name).and_then(|()| self.tunnel_answer()) {
-            Some((_, true)) => Err(Errno::EBUSY),
-            Some((tunnel, false)) => Ok(Some(tunnel)),
-            None => Ok(None),
-        }
+        self.ask_by_name(netns, name).and_then(|()| self.tunnel_answer()).transpose()
     }
 
     fn forget(&mut self, netns: NetnsId) {

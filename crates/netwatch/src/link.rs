@@ -12,8 +12,8 @@ use rustix::net::{
 
 use crate::rtnl::{
     IFLA_EXT_MASK, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, NLM_F_ACK, NLM_F_DUMP,
-    NLMSG_DONE, NLMSG_ERROR, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, SKIP_STATS, error_of, link, messages,
-    put, request,
+    NLMSG_DONE, NLMSG_ERROR, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, SKIP_STATS, error_of, link,
+    messages, put, request,
 };
 use crate::{Error, Netns};
 
@@ -141,6 +141,11 @@ impl Links {
     /// Brings a device up.
     pub fn set_up(&mut self, index: u32) -> Result<(), Error> {
         self.change(index, flags::UP, flags::UP, &[])
+    }
+
+    /// Deletes a device.
+    pub fn delete(&mut self, index: u32) -> Result<(), Error> {
+        self.ask(RTM_DELLINK, NLM_F_ACK, index, &[], |_| ControlFlow::Continue(()))
     }
 
     /// Changes a device as RTM_SETLINK does it: sets those `flags` that are in `change`, and what `attributes` say (IFLA_*).

@@ -242,3 +242,47 @@ fn vswitchd_makes_devices() {
     }
     within("the devices go", || devices().is_empty());
 }
+
+/// A device of the kernel's own that Open vSwitch has left, from before Portway: nobody could give it metadata.
+#[test]
+fn the_kernels_own_devices_are_no_ports() {
+    let lab = lab();
+    kernel_end(&lab);
+    lab.switch.sh(&format!("ip link add {VXLAN} type vxlan external dstport 4789 nolearning udp6zerocsumrx; ip link set {VXLAN} up"));
+    lab.dpctl("add-dp dp0");
+    let refused = lab.try_dpctl(&format!("add-if dp0 {VXLAN}"));
+    assert!(!refused.ok && refused.err.contains("Operation not supported"), "{refused:?}");
+    assert!(lab.daemon_log().contains("delete it"), "{}", lab.daemon_log());
+    lab.dpctl("del-dp dp0");
+    // One that does not get metadata is a device like others.
+    lab.switch.sh(&format!(
+        "ip link del {VXLAN}; ip link add vx7 type vxlan id 7 dstport 4797; ip link set vx7 up"
+    ));
+    lab.dpctl("add-dp dp0");
+    lab.dpctl("add-if dp0 vx7");
+    lab.dpctl("del-dp dp0");
+    // ovs-vswitchd deletes what it cannot use, and this one then takes its other way (one of 4.0 makes it anew when it tries again).
+    lab.switch.sh(&format!("ip link add {VXLAN} type vxlan external dstport 4789 nolearning udp6zerocsumrx; ip link set {VXLAN} up"));
+    let ovs = Ovs::with(&lab, &[("PORTWAY_TUNNELS", "devices")]);
+    ovs.vsctl("add-br br0");
+    ovs.vsctl("add-port br0 p1");
+    ovs.vsctl("add-port br0 vx -- set interface vx type=vxlan options:remote_ip=172.16.0.2 options:key=5");
+    assert_eq!(alias(&lab), "alias portway tunnel port\n");
+    pings(&lab.hosts[0], "10.9.0.2", 1402);
+}
+
+#[test]
+fn what_is_forgotten_is_deleted() {
+    let mut lab = lab();
+    python(&lab, &["make", VXLAN, "gre_sys"]);
+    connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
+    within("it is written down", || {
+        std::fs::read_to_string(lab.path("state/netlink.json")).is_ok_and(|text| text.contains(VXLAN))
+    });
+    lab.stop_daemon();
+    assert!(lab.switch.sh("ip -br link").contains(VXLAN));
+    let said = said(lab.daemon_command().arg("--forget"));
+    assert!(said.ok, "{said:?}");
+    let left = lab.switch.sh("ip -br link");
+    assert!(!left.contains("_sys") && !left.contains("dp0"), "{left}");
+}

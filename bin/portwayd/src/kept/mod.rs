@@ -13,5 +13,5 @@ mod restore;
 mod what;
 
 pub(crate) use keeper::Keeper;
-pub(crate) use restore::restore;
+pub(crate) use restore::{delete_tunnel_devices, restore};
 pub(crate) use what::File;

@@ -51,6 +51,25 @@ fn namespace(inode: u64) -> Option<portway_netwatch::Netns> {
         .or_else(|| entries("/proc").find_map(|path| find(&path.join("ns/net"))))
 }
 
+/// Deletes the tunnel devices that clients have made in the namespaces of these datapaths, and in the daemon's own.
+pub(crate) fn delete_tunnel_devices(datapaths: &[Arc<Datapath>]) -> anyhow::Result<()> {
+    let mut spaces = vec![portway_netwatch::Netns::current()?];
+    for datapath in datapaths {
+        if let Some(fd) = datapath.netns().as_fd()
+            && spaces.iter().all(|space| space.id() != datapath.netns().id())
+        {
+            spaces.push(portway_netwatch::Netns::from_borrowed(fd)?);
+        }
+    }
+    for space in spaces {
+        let mut links = Links::open_in(&space)?;
+        for link in links.list()?.iter().filter(|link| tunnel_behind(&link.alias).is_some()) {
+            links.delete(link.index)?;
+        }
+    }
+    Ok(())
+}
+
 fn entries(folder: &str) -> impl Iterator<Item = std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).ok().into_iter().flatten();
     entries.filter_map(Result::ok).map(|entry| entry.path())
