@@ -118,8 +118,10 @@ extern "C" {
 #define PORTWAY_INFO_BUSY_POLL (1 << 2)
 /* There is no over-MTU check for this port (null, pcap). */
 #define PORTWAY_INFO_NO_MTU (1 << 3)
-/* The port cuts TCP super-packets itself, though it does not declare `OFFLOAD`: those over IPv4, or IPv6 without extension
-   headers, that follow Ethernet and at most two VLAN tags and end with the frame. All others are completed before `tx`. */
+/*
+ * The port cuts TCP super-packets itself, though it does not declare `OFFLOAD`: those over IPv4, or IPv6 without extension
+ * headers, that follow Ethernet and at most two VLAN tags and end with the frame. All others are completed before `tx`.
+ */
 #define PORTWAY_INFO_CUTS_TCP (1 << 4)
 
 /* Bytes of room for tunnel options; 252 of Geneve are the most that there can be. */
