@@ -118,12 +118,16 @@ impl Ring {
 
     /// The record at `at`, which is where one begins and not before the reader's position, and where the next one begins; `None`: there
     /// is none yet.
+    ///
+    /// # Panics
+    /// If `at` is not aligned as records are, or not between the two positions.
     pub fn record(&self, at: usize) -> Option<(Record<'_>, usize)> {
+        assert!(at.is_multiple_of(HEADER) && self.is_ahead(at), "no record begins at {at}");
         if at == self.end() {
             return None;
         }
-        // SAFETY: inside the data, which follow the first page; records are aligned to eight bytes, and the writers' position has
-        // passed this one, so its header is there.
+        // SAFETY: inside the data, which follow the first page, and aligned to eight bytes; the writers' position has passed this one,
+        // so its header is there.
         let start = unsafe { self.producer.start.as_ptr().add(page_size() + (at & (self.size - 1))) };
         // SAFETY: as above; the kernel writes the flags atomically.
         let header = unsafe { AtomicU32::from_ptr(start.cast()) }.load(Ordering::Acquire);
@@ -140,8 +144,18 @@ impl Ring {
         Some((record, next))
     }
 
+    /// Whether a position is between the reader's and the writers'.
+    fn is_ahead(&self, position: usize) -> bool {
+        let begin = self.consumer.position().load(Ordering::Relaxed);
+        position.wrapping_sub(begin) <= self.end().wrapping_sub(begin)
+    }
+
     /// The reader is done with all records before `position`: their room is free again.
+    ///
+    /// # Panics
+    /// If that is not between the two positions.
     pub fn release(&mut self, position: usize) {
+        assert!(self.is_ahead(position), "the reader cannot be at {position}");
         self.consumer.position().store(position, Ordering::Release);
     }
 }
@@ -221,6 +235,25 @@ mod tests {
             ring.release(at);
         }
         assert!(at > 2 * 4096);
+    }
+
+    #[test]
+    fn positions_where_no_record_can_be_are_refused() {
+        let mut ring = Ring::new(4096).unwrap();
+        let (to, from) = UnixDatagram::pair().unwrap();
+        attach(&from, &filter(&ring));
+        for _ in 0..2 {
+            to.send(&[0; 7]).unwrap();
+            from.recv(&mut [0; 64]).unwrap();
+        }
+        ring.release(24);
+        for at in [0, 28, 56, usize::MAX - 7] {
+            let look = std::panic::AssertUnwindSafe(|| ring.record(at).is_some());
+            assert!(std::panic::catch_unwind(look).is_err(), "{at}");
+        }
+        assert!(matches!(ring.record(24), Some((Record::Ready(_), 48))) && ring.record(48).is_none());
+        let release = std::panic::AssertUnwindSafe(|| ring.release(0));
+        assert!(std::panic::catch_unwind(release).is_err());
     }
 
     #[test]

@@ -378,6 +378,10 @@ unsafe extern "C" fn handle_alloc(
     out: *mut *mut RawPacket,
     n: u32,
 ) -> u32 {
+    // An array of none may be a null pointer.
+    if n == 0 {
+        return 0;
+    }
     // SAFETY: the caller passes the handle that it was given, for the duration of this call.
     let pool = unsafe { Pool::from_handle(pool) };
     let class = if class == 0 { Class::Small } else { Class::Large };
@@ -398,6 +402,9 @@ unsafe extern "C" fn handle_alloc(
 }
 
 unsafe extern "C" fn handle_free(pool: *mut PoolHandle, packets: *mut *mut RawPacket, n: u32) {
+    if n == 0 {
+        return;
+    }
     // SAFETY: as in `handle_alloc`; null pointers are a module's fault and are skipped.
     let (pool, packets) = unsafe {
         (
@@ -499,6 +506,9 @@ mod tests {
             assert_eq!(((*handle).alloc)(handle, 0, packets.as_mut_ptr(), 8), 8);
             assert!(packets.iter().all(|packet| !packet.is_null()));
             ((*handle).free)(handle, packets.as_mut_ptr(), 8);
+            // None at all need no array.
+            assert_eq!(((*handle).alloc)(handle, 0, std::ptr::null_mut(), 0), 0);
+            ((*handle).free)(handle, std::ptr::null_mut(), 0);
         }
         assert!(pool.held()[0] >= 8);
     }
