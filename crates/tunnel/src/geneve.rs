@@ -80,6 +80,29 @@ mod tests {
         }
     }
 
+    /// Lists of every size, and headers that say that there is more or less of them than there is.
+    #[test]
+    fn option_lists_may_lie_about_their_length() {
+        let frame = [7; 20];
+        for words in 0..=MAX_OPTIONS_LEN / 4 {
+            let mut info = TunnelInfo { id: 5, flags: tunnel_flags::GENEVE_OPT, ..Default::default() };
+            info.set_options(&vec![0xab; words * 4]);
+            let datagram = [encode(&info).bytes(), &frame[..]].concat();
+            for said in 0..64 {
+                let mut lying = datagram.clone();
+                lying[0] = said;
+                let mut read = TunnelInfo::default();
+                let start = decode(&lying, &mut read);
+                let end = MIN_LEN + usize::from(said) * 4;
+                if end <= lying.len() {
+                    assert_eq!((start, read.options()), (Ok(end), &lying[MIN_LEN..end]), "{words} {said}");
+                } else {
+                    assert_eq!((start, read.options()), (Err(Refusal::BadHeader), &[][..]), "{words} {said}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn other_payloads_and_versions_are_refused() {
         let good = encode(&TunnelInfo::default());

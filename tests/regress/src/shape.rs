@@ -217,6 +217,13 @@ fn attribute(
     pad(out);
 }
 
+/// A list of actions.
+pub(crate) fn actions(input: &mut Input<'_>) -> Vec<u8> {
+    let mut list = Vec::new();
+    value(input, Actions, DEPTH, &mut list);
+    list
+}
+
 fn value(input: &mut Input<'_>, value: Value, depth: usize, out: &mut Vec<u8>) {
     if depth == 0 {
         return;

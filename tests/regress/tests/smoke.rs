@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use portway_regress::netlink::World;
-use portway_regress::{frame, netlink, random, tunnel};
+use portway_regress::{actions, frame, netlink, random, tunnel};
 
 /// The kept cases of a target.
 fn cases(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -83,6 +83,21 @@ fn tunnels() {
         }
     }
     runs("tunnel", 0..200_000, 300, tunnel::fuzz_one);
+}
+
+/// Lists of actions at random, done to the frames of the kept cases.
+#[test]
+fn lists_of_actions() {
+    let frames = cases("frame");
+    for (name, data) in cases("actions") {
+        assert!(actions::fuzz_one(&data), "{name} is a list that can be done");
+    }
+    let mut done = 0;
+    runs("actions", 0..100_000, 200, |data| {
+        let frame = &frames[usize::from(data[0]) % frames.len()].1;
+        done += usize::from(actions::fuzz_one(&[data, frame].concat()));
+    });
+    assert!(done > 1000, "{done} lists were done: they are not all nonsense");
 }
 
 #[test]

@@ -222,84 +222,204 @@ fn decoded(lab: &Lab, filter: &str, fields: &[&str]) -> Vec<String> {
         let _ = said(lab.hosts[0].command("ping").args(["-c", "1", "-W", "0.1", "10.9.0.2"]));
         let mut tshark = lab.hosts[1].command("tshark");
         tshark.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
-        tshark.arg("-r").arg(&file).args(["-Y", filter, "-T", "fields", "-E", "occurrence=f"]);
+        // Of fields that the packet inside has, too, the outer ones.
+        tshark.arg("-r").arg(&file).args(["-Y", filter, "-T", "fields", "-E", "occurrence=a"]);
         for field in fields {
             tshark.args(["-e", field]);
         }
         let said = said(&mut tshark);
         assert!(!said.err.contains("valid"), "{said:?}");
-        lines = said.out.lines().map(str::to_owned).collect();
+        lines = said.out.lines().map(plain).collect();
         !lines.is_empty()
     });
     lines
 }
 
-#[test]
-fn tshark_reads_geneve() {
+/// A line of tshark's without what differs from version to version: how it writes a bit. Of ports and addresses it has the inner ones, too:
+/// of what stands more than once in `ip.` and `udp.` fields only the first is kept.
+fn plain(line: &str) -> String {
+    line.replace("True", "1").replace("False", "0")
+}
+
+/// The first of each field's values.
+fn outer(line: &str) -> String {
+    line.split('\t').map(|values| values.split(',').next().unwrap_or_default()).collect::<Vec<_>>().join("\t")
+}
+
+/// A laboratory whose first host sends pings that nobody answers into tunnel 5, which has no flow yet.
+fn with_tunnel(kind: Kind) -> Lab {
     let lab = with_remote();
     lab.hosts[0].sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
     lab.dpctl("add-dp dp0");
     lab.dpctl("add-if dp0 p1");
-    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", Kind::GENEVE.options));
+    lab.dpctl(&format!("add-if dp0 tun,{},port_no=5", kind.options));
+    lab
+}
+
+/// What the second host gets of tunnels: a ping inside, no ICMP error about one.
+fn pings_in(tunnel: &str) -> String {
+    format!("{tunnel} && icmp.type == 8 && !(icmp.type == 3)")
+}
+
+#[test]
+fn tshark_reads_geneve() {
+    let lab = with_tunnel(Kind::GENEVE);
     // (ovs-dpctl itself does not read these options back as one action.)
     let said = lab.portway(
         "flow add dp0 in_port(1),eth(),eth_type(0x0800),ipv4() \
          set(tunnel(tun_id=0x123456,dst=172.16.0.2,tos=0x20,ttl=33,\
-         geneve({class=0x102,type=0x80,len=8,0x1122334455667788}{class=0xffff,type=1,len=0}),flags(df|csum|key|oam))),5",
+         geneve({class=0x102,type=0x80,len=8,0x1122334455667788}{class=0xffff,type=1,len=4,0x99aabbcc}),flags(df|csum|key|oam))),5",
     );
     assert!(said.ok, "{said:?}");
     let fields = [
+        "ip.src",
         "ip.dst",
         "ip.ttl",
         "ip.dsfield.dscp",
         "ip.flags.df",
         "udp.dstport",
         "udp.checksum.status",
-        "geneve.vni",
+    ];
+    let lines = decoded(&lab, &pings_in("geneve"), &fields);
+    let right = "172.16.0.1\t172.16.0.2\t33\t8\t1\t6081\t1";
+    assert!(lines.iter().all(|line| outer(line) == right), "{lines:?}");
+    std::fs::remove_file(lab.path("capture.pcap")).expect("the capture");
+    // All that the header has: two options, each with class, type, its critical bit, length and data. Before their lengths, that of both.
+    let fields = [
+        "geneve.version",
         "geneve.flags.oam",
         "geneve.flags.critical",
+        "geneve.flags.reserved",
+        "geneve.proto_type",
+        "geneve.vni",
+        "geneve.reserved",
         "geneve.option.class",
         "geneve.option.type",
+        "geneve.option.type.critical",
+        "geneve.option.flags.reserved",
         "geneve.option.length",
+        "geneve.option.length.invalid",
+        "geneve.option.unknown.data",
+        "icmp.type",
     ];
-    let lines = decoded(&lab, "geneve && icmp.type == 8 && !(icmp.type == 3)", &fields);
-    let right = "172.16.0.2\t33\t8\t1\t6081\t1\t0x123456\t1\t1\t0x0102\t0x80\t16";
-    let plain = |line: &String| line.replace("True", "1");
-    assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
+    let lines = decoded(&lab, &pings_in("geneve"), &fields);
+    let right = "0\t1\t1\t0\t0x6558\t0x123456\t0x00\t0x0102,0xffff\t0x80,0x01\t1,0\t0,0\t20,12,8\t\t1122334455667788,99aabbcc\t8";
+    assert!(lines.iter().all(|line| line == right), "{lines:?}");
 }
 
 #[test]
-fn tshark_reads_gre_and_vxlan_with_policy() {
-    let lab = with_remote();
-    lab.hosts[0].sh("ip neigh add 10.9.0.2 lladdr 02:00:00:00:09:02 dev e0");
-    lab.dpctl("add-dp dp0");
-    lab.dpctl("add-if dp0 p1");
-    lab.dpctl(&format!("add-if dp0 g,{},port_no=5", Kind::GRE.options));
-    lab.dpctl(&format!("add-if dp0 v,{},exts=gbp,port_no=6", Kind::VXLAN.options));
+fn tshark_reads_gre() {
+    let lab = with_tunnel(Kind::GRE);
+    // With all that the header may have, with the key alone, and with nothing.
+    let set = |ttl: u32, tun_id: &str, flags: &str| {
+        format!("set(tunnel({tun_id}dst=172.16.0.2,tos=0x40,ttl={ttl},flags({flags}))),5")
+    };
+    let actions =
+        [set(9, "tun_id=0xdeadbeef,", "df|csum|key"), set(10, "tun_id=0xffffffff,", "key"), set(11, "", "")];
+    lab.dpctl(&format!("add-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() {}", actions.join(",")));
+    let fields = [
+        "ip.src",
+        "ip.dst",
+        "ip.dsfield.dscp",
+        "ip.flags.df",
+        "ip.ttl",
+        "gre.flags_and_version",
+        "gre.flags.checksum",
+        "gre.flags.routing",
+        "gre.flags.key",
+        "gre.flags.sequence_number",
+        "gre.flags.strict_source_route",
+        "gre.flags.recursion_control",
+        "gre.flags.reserved",
+        "gre.flags.version",
+        "gre.proto",
+        "gre.checksum.status",
+        "gre.key",
+        "icmp.type",
+    ];
+    let same = "172.16.0.1\t172.16.0.2\t16\t1";
+    let right = [
+        format!("{same}\t9\t0xa000\t1\t0\t1\t0\t0\t0\t0\t0\t0x6558\t1\t0xdeadbeef\t8"),
+        format!("{same}\t10\t0x2000\t0\t0\t1\t0\t0\t0\t0\t0\t0x6558\t\t0xffffffff\t8"),
+        format!("{same}\t11\t0x0000\t0\t0\t0\t0\t0\t0\t0\t0\t0x6558\t\t\t8"),
+    ];
+    let mut lines = Vec::new();
+    within("tshark has read all three", || {
+        lines = decoded(&lab, &pings_in("gre"), &fields);
+        right.iter().all(|right| lines.iter().any(|line| outer(line) == *right))
+    });
+    assert!(lines.iter().all(|line| right.contains(&outer(line))), "{lines:?}");
+}
+
+#[test]
+fn tshark_reads_vxlan_with_policy() {
+    let lab = with_tunnel(Kind {
+        options: "type=vxlan,remote_ip=flow,key=flow,dst_port=4789,exts=gbp",
+        ..Kind::VXLAN
+    });
     lab.dpctl(
         "add-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() \
-         set(tunnel(tun_id=0xdeadbeef,dst=172.16.0.2,ttl=9,flags(csum|key))),5,\
-         set(tunnel(tun_id=7,dst=172.16.0.2,ttl=64,vxlan(gbp(id=77,flags=0x8)),flags(key))),6",
+         set(tunnel(tun_id=7,dst=172.16.0.2,ttl=64,vxlan(gbp(id=77,flags=0x8)),flags(key))),5",
     );
     let fields = [
         "ip.dst",
-        "ip.ttl",
-        "gre.flags.checksum",
-        "gre.checksum.status",
-        "gre.key",
-        "gre.proto",
+        "udp.dstport",
+        "vxlan.flag_i",
+        "vxlan.flag_g",
+        "vxlan.flag_d",
+        "vxlan.flag_a",
+        "vxlan.gbp",
+        "vxlan.vni",
+        "vxlan.reserved8",
         "icmp.type",
     ];
-    let lines = decoded(&lab, "gre && icmp.type == 8 && !(icmp.type == 3)", &fields);
-    let right = "172.16.0.2\t9\t1\t1\t0xdeadbeef\t0x6558\t8";
-    let plain = |line: &String| line.replace("True", "1");
-    assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
-    std::fs::remove_file(lab.path("capture.pcap")).unwrap();
-    let fields =
-        ["ip.dst", "udp.dstport", "vxlan.flag_g", "vxlan.flag_a", "vxlan.gbp", "vxlan.vni", "icmp.type"];
-    let lines = decoded(&lab, "vxlan && icmp.type == 8 && !(icmp.type == 3)", &fields);
-    let right = "172.16.0.2\t4789\t1\t1\t77\t7\t8";
-    assert!(lines.iter().map(plain).all(|line| line == right), "{lines:?}");
+    let lines = decoded(&lab, &pings_in("vxlan"), &fields);
+    let right = "172.16.0.2\t4789\t1\t1\t0\t1\t77\t7\t0\t8";
+    assert!(lines.iter().all(|line| outer(line) == right), "{lines:?}");
+}
+
+/// An id is 64 bits in a flow: the header takes the lowest, 24 for a network id and 32 for a key, as the kernel's tunnels do.
+fn ids(kind: Kind, filter: &str, field: &str, ids: &[(u64, &str)]) {
+    let lab = with_tunnel(kind);
+    // Each with a time to live of its own, to tell them apart.
+    let set = |(n, (id, _)): (usize, &(u64, &str))| {
+        format!("set(tunnel(tun_id={id:#x},dst=172.16.0.2,ttl={},flags(key))),5", 10 + n)
+    };
+    let actions: Vec<_> = ids.iter().enumerate().map(set).collect();
+    lab.dpctl(&format!("add-flow dp0 in_port(1),eth(),eth_type(0x0800),ipv4() {}", actions.join(",")));
+    let right: Vec<_> = ids.iter().enumerate().map(|(n, (_, read))| format!("{}\t{read}", 10 + n)).collect();
+    within("tshark has read all", || {
+        let lines: Vec<_> =
+            decoded(&lab, &pings_in(filter), &["ip.ttl", field]).iter().map(|line| outer(line)).collect();
+        assert!(lines.iter().all(|line| right.contains(line)), "{lines:?}");
+        right.iter().all(|right| lines.contains(right))
+    });
+}
+
+#[test]
+fn network_ids_have_24_bits() {
+    let all = [
+        (0, "0"),
+        (1, "1"),
+        (0xff_ffff, "16777215"),
+        (0x100_0000, "0"),
+        (0x123_4567, "2311527"),
+        (u64::MAX, "16777215"),
+    ];
+    ids(Kind::VXLAN, "vxlan", "vxlan.vni", &all);
+    let all = [(0, "0x000000"), (0xff_ffff, "0xffffff"), (0x100_0000, "0x000000"), (0x123_4567, "0x234567")];
+    ids(Kind::GENEVE, "geneve", "geneve.vni", &all);
+}
+
+#[test]
+fn keys_have_32_bits() {
+    let all = [
+        (0, "0x00000000"),
+        (0xffff_ffff, "0xffffffff"),
+        (0x1_0000_0000, "0x00000000"),
+        (u64::MAX, "0xffffffff"),
+    ];
+    ids(Kind::GRE, "gre", "gre.key", &all);
 }
 
 /// Runs `portway` commands that must succeed.
