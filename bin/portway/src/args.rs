@@ -58,7 +58,8 @@ pub(crate) enum Command {
     },
     /// Run an Open vSwitch program on Portway: its netlink sockets go to the daemon instead of the kernel.
     ///
-    /// The daemon's netlink socket is the one that PORTWAY_SOCKET names, else netlink.sock beside the control socket.
+    /// The daemon's netlink socket is the one that PORTWAY_SOCKET names, else netlink.sock beside the control socket. How the program gets
+    /// tunnels is found out; PORTWAY_TUNNELS=ports (as up to Open vSwitch 3.7) or =devices (as from 4.0 on) says it.
     #[command(
         after_help = "Examples:\n  portway wrap -- ovs-dpctl show\n  portway wrap -- ovs-vswitchd --pidfile --detach"
     )]

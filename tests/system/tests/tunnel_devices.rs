@@ -56,12 +56,13 @@ fn transfer(from: &Netns, to: &Netns, address: &str, bytes: usize) {
 
 /// Flows between port 1 and the tunnel device, which is port 5.
 fn flows(lab: &Lab, local: &str, peer: &str) {
+    let (src, dst) = if peer.contains(':') { ("ipv6_src", "ipv6_dst") } else { ("src", "dst") };
     for frame in ["eth(),eth_type(0x0806),arp()", "eth(),eth_type(0x0800),ipv4()"] {
         lab.dpctl(&format!(
-            "add-flow dp0 in_port(1),{frame} set(tunnel(tun_id=5,dst={peer},ttl=64,flags(df|key))),5"
+            "add-flow dp0 in_port(1),{frame} set(tunnel(tun_id=5,{dst}={peer},ttl=64,flags(df|key))),5"
         ));
         lab.dpctl(&format!(
-            "add-flow dp0 tunnel(tun_id=5,src={peer},dst={local},ttl=0/0,flags(+key)),in_port(5),{frame} 1"
+            "add-flow dp0 tunnel(tun_id=5,{src}={peer},{dst}={local},ttl=0/0,flags(+key)),in_port(5),{frame} 1"
         ));
     }
 }
@@ -101,6 +102,7 @@ fn a_device_is_a_port_and_stays_when_that_goes() {
     pings(&lab.hosts[0], "10.9.0.2", 1402);
     transfer(&lab.hosts[0], &lab.hosts[1], "10.9.0.2", 8 << 20);
     transfer(&lab.hosts[1], &lab.hosts[0], "10.9.0.1", 8 << 20);
+    python(&lab, &["port", VXLAN]);
     let show = lab.dpctl("show dp0");
     assert!(show.contains("port 5: vxlan_sys_4789 (vxlan"), "by its name: {show}");
     let again = lab.try_dpctl(&format!("add-if dp0 {VXLAN}"));
@@ -129,17 +131,20 @@ fn a_device_is_a_port_and_stays_when_that_goes() {
 }
 
 /// Two switches with a host each, and a cable between the switches.
-fn between_two_switches(device: &str) {
+fn between_two_switches(device: &str, net: &str) {
     let labs = [Lab::new(1), Lab::new(1)];
     labs[0].switch.sh(&format!("ip link add u0 type veth peer name u0 netns {}", labs[1].switch.name()));
     for (number, lab) in (1..).zip(&labs) {
         lab.install_tunnels();
-        lab.switch.sh(&format!("ip addr add 172.16.0.{number}/24 dev u0; ip link set u0 up"));
+        lab.switch.sh(&format!(
+            "sysctl -qw net.ipv6.conf.u0.disable_ipv6=0; ip link set u0 up; \
+             ip addr add 172.16.0.{number}/24 dev u0; ip addr add fd16::{number}/64 dev u0 nodad"
+        ));
         lab.hosts[0].sh(&format!(
             "ip link set e0 mtu 1400 address 02:00:00:00:09:0{number}; ip addr add 10.9.0.{number}/24 dev e0"
         ));
         python(lab, &["make", device]);
-        connect(lab, device, &format!("172.16.0.{number}"), &format!("172.16.0.{}", 3 - number));
+        connect(lab, device, &format!("{net}{number}"), &format!("{net}{}", 3 - number));
     }
     pings(&labs[0].hosts[0], "10.9.0.2", 1372);
     transfer(&labs[0].hosts[0], &labs[1].hosts[0], "10.9.0.2", 4 << 20);
@@ -147,12 +152,18 @@ fn between_two_switches(device: &str) {
 
 #[test]
 fn geneve_devices_reach_each_other() {
-    between_two_switches("genev_sys_6081");
+    between_two_switches("genev_sys_6081", "172.16.0.");
+}
+
+/// Over IPv6 without checksums, which a device has to be asked for, and which ports that the datapath makes do not take.
+#[test]
+fn geneve_devices_take_what_has_no_checksum() {
+    between_two_switches("genev_sys_6081", "fd16::");
 }
 
 #[test]
 fn gre_devices_reach_each_other() {
-    between_two_switches("gre_sys");
+    between_two_switches("gre_sys", "172.16.0.");
 }
 
 #[test]
@@ -188,6 +199,8 @@ fn devices_outlive_the_daemon() {
     );
     // The other, which was no port, can still become one; and neither can be made twice.
     lab.dpctl("add-if dp0 gre_sys,port_no=6");
+    python(&lab, &["port", VXLAN]);
+    python(&lab, &["port", "gre_sys"]);
     let twice = try_python(&lab, &["make", "gre_sys"]);
     assert!(!twice.ok && twice.err.contains("File exists"), "{twice:?}");
     // Without the daemon a device is deleted like any other, and nothing comes back with it.

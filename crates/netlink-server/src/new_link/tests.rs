@@ -190,3 +190,34 @@ fn mtus_fit_the_tap() {
     assert_eq!(mtu("geneve", 65_535), 65_535, "too");
     assert_eq!(mtu("geneve", 1400), 1400);
 }
+
+#[test]
+fn damaged_requests_do_no_harm() {
+    let mtu = attr(IFLA_MTU, &1400_u32.to_ne_bytes());
+    let seeds = [
+        request("vxlan", Some(&[attr(25, &[1]), attr(15, &[0x12, 0xb5]), attr(23, &[])].concat()), &mtu),
+        request("geneve", Some(&[attr(6, &[]), attr(10, &[1]), attr(5, &[0x17, 0xc1])].concat()), &mtu),
+        request("gretap", Some(&[attr(18, &[]), attr(8, &[64])].concat()), &mtu),
+    ];
+    let (mut random, mut accepted) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+    let mut next = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 16) as usize % limit
+    };
+    for round in 0..200_000 {
+        let mut bytes = seeds[round % seeds.len()].clone();
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            bytes[at] = [0, 1, 0xff, bytes[at] ^ 1 << next(8)][next(4)];
+        }
+        bytes.truncate(if next(4) == 0 { next(bytes.len() + 1) } else { bytes.len() });
+        if let Ok(link) = NewLink::decode(&bytes) {
+            accepted += 1;
+            assert_eq!(TunnelDevice::from_alias(link.device.alias().as_bytes()), Some(link.device));
+            assert!(link.others.len() <= bytes.len() && !link.name.contains(&0));
+        }
+    }
+    assert!((1000..200_000).contains(&accepted), "{accepted}");
+}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # Tunnel devices by rtnetlink, as Open vSwitch 4.0 asks for them, and what is refused; each answer asserted.
 #   links.py make NAME...   makes devices and checks what is told of them
+#   links.py port NAME      looks what a port is to clients that was made of one
 #   links.py good           what else must go right
 #   links.py bad            what must fail, with nothing left
 import ctypes, errno, os, socket, struct, sys
@@ -111,6 +112,18 @@ def make(wanted):
     for name in wanted:
         create(sock, name)
         verify(sock, name)
+
+
+def port(name):
+    """It is a `netdev` with the device's index, without options."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+    ask = lambda kind, head, what: sock.send(struct.pack("=IHHII", 16 + len(head + what), kind, REQUEST, 1, 0) + head + what)
+    ask(16, struct.pack("=BBH", 3, 1, 0), attribute(2, b"ovs_vport\0"))
+    family = struct.unpack("=H", attributes(sock.recv(65536)[20:])[1])[0]
+    ask(family, struct.pack("=BBHi", 3, 1, 0, 0), attribute(3, name.encode() + b"\0"))
+    found = attributes(sock.recv(65536)[24:])
+    assert found[3] == name.encode() + b"\0" and found[2] == struct.pack("=I", 1) and 4 not in found, found
+    assert Route().get(name)[0] == struct.unpack("=I", found[8])[0], found
 
 
 def good():
@@ -259,5 +272,5 @@ def unprivileged():
     assert os.waitpid(child, 0)[1] == 0
 
 
-{"make": lambda: make(sys.argv[2:]), "good": good, "bad": bad}[sys.argv[1]]()
+{"make": lambda: make(sys.argv[2:]), "port": lambda: port(sys.argv[2]), "good": good, "bad": bad}[sys.argv[1]]()
 print("all well")
