@@ -7,7 +7,6 @@
 //! Whether a datagram has a checksum is part of its metadata, and a socket does not tell. So there are two sockets for
 //! each IP version that share the port, and a filter that reads the UDP header chooses between them.
 
-use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use portway_buf::{Class, HEADROOM, Packet, PoolRef};
@@ -68,8 +67,6 @@ struct Arrays {
     senders: [libc::sockaddr_in6; AT_ONCE],
     controls: [Control; AT_ONCE],
     vectors: [[libc::iovec; 2 * PIECES_MAX]; AT_ONCE],
-    /// The pieces' headers, all but the first's.
-    leads: [[u8; PIECES_MAX * LEAD_MAX]; AT_ONCE],
 }
 
 /// How trains have looked lately. When the next one looks the same its payload lands in one piece.
@@ -99,23 +96,16 @@ pub(crate) struct Datagram {
     pub(crate) overhead: usize,
 }
 
-/// A datagram that has been received.
-pub(crate) struct Message<'i> {
+/// A datagram that has been received, or what is left of it.
+pub(crate) struct Message {
     pub(crate) datagram: Datagram,
     /// Its buffer, and where in that it starts.
     pub(crate) packet: Packet,
     pub(crate) start: usize,
-    /// Where its pieces are, if it is longer than one that looks like this: [`Message::piece`] finds them. `None`: side by side.
+    /// Where its pieces are: of one that is longer than the first piece, the other pieces' payload follows that, and their leads, the
+    /// headers, are at `leads`. `None`: all is side by side.
     pub(crate) layout: Option<Layout>,
-    leads: &'i mut [u8],
-}
-
-/// What is left of a datagram, all in one place.
-pub(crate) struct Rest {
-    pub(crate) datagram: Datagram,
-    pub(crate) packet: Packet,
-    /// Where in the buffer it starts and ends.
-    pub(crate) bytes: Range<usize>,
+    leads: usize,
 }
 
 /// The sockets of a port and what they gave last.
@@ -129,7 +119,8 @@ pub(crate) struct Inbox {
     taken: usize,
     /// How many datagrams the next call asks for.
     offer: usize,
-    pub(crate) rest: Option<Rest>,
+    /// What is left of the datagram in hand.
+    pub(crate) rest: Option<Message>,
     /// For the next call, and as it was for the last one.
     pub(crate) layout: Option<Layout>,
     last_layout: Option<Layout>,
@@ -158,64 +149,104 @@ impl Layout {
     fn is_good(&self) -> bool {
         self.lead() <= LEAD_MAX && self.lead() < self.piece && self.piece * PIECES_MAX >= DATAGRAM_MAX
     }
+
+    /// Where in a buffer the datagram is to start, and where the leads behind the first are: behind the payload of the longest one.
+    fn places(layout: Option<Self>) -> (usize, usize) {
+        let Some(layout) = layout else { return (HEADROOM, 0) };
+        // The payload of the packet that it becomes shall start on a cache line, which makes copies faster.
+        let start = (HEADROOM + layout.lead()).next_multiple_of(64) - layout.lead();
+        let others = (DATAGRAM_MAX - 1) / layout.piece;
+        let last = (DATAGRAM_MAX - others * layout.piece).saturating_sub(layout.lead());
+        let payload = others.saturating_sub(1) * layout.payload() + last;
+        (start, start + layout.piece + payload)
+    }
 }
 
-impl Message<'_> {
-    /// Where in the buffer datagrams start when nothing is known of them.
-    const START: usize = HEADROOM;
-
-    /// Where in the buffer datagrams start: the payload of trains shall start on a cache line, which makes copies faster.
-    fn start_of(layout: Option<Layout>) -> usize {
-        layout.map_or(Self::START, |layout| (HEADROOM + layout.lead()).next_multiple_of(64) - layout.lead())
-    }
-
+impl Message {
     /// How many pieces it has.
     pub(crate) fn pieces(&self) -> usize {
         self.datagram.len.div_ceil(self.datagram.piece.max(1))
     }
 
-    /// The first piece, and the lead and the payload of piece `index`, which is not the first, of a datagram laid out like `layout`.
+    /// Its bytes, if all is side by side, else those of the first piece.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let len = self.layout.map_or(self.datagram.len, |layout| layout.piece);
+        &mut self.packet.area_mut()[self.start..self.start + len]
+    }
+
+    /// The first piece, and the lead and the payload of piece `index`, which is not the first.
     pub(crate) fn piece(&mut self, layout: Layout, index: usize) -> (&[u8], &mut [u8], &[u8]) {
         let left = self.datagram.len.saturating_sub(index * layout.piece).min(layout.piece);
         let lead = layout.lead().min(left);
-        let at = (index - 1) * layout.lead();
-        let lead = &mut self.leads[at..at + lead];
-        let (first, others) = self.packet.area_mut()[self.start..].split_at(layout.piece);
-        let at = (index - 1) * layout.payload();
-        let payload = &others[at..at + left.saturating_sub(layout.lead())];
-        (first, lead, payload)
+        let lead_at = self.leads - self.start + (index - 1) * layout.lead();
+        let payload_at = layout.piece + (index - 1) * layout.payload();
+        let (front, back) = self.packet.area_mut()[self.start..].split_at_mut(self.leads - self.start);
+        let back_at = lead_at - front.len();
+        (
+            &front[..layout.piece],
+            &mut back[back_at..back_at + lead],
+            &front[payload_at..payload_at + left - lead],
+        )
     }
 
-    /// All of it, side by side. `None`: there is no buffer.
-    pub(crate) fn rest(mut self, pool: &mut PoolRef<'_>) -> Option<Rest> {
-        let (datagram, start) = (self.datagram, self.start);
-        let Some(layout) = self.layout else {
-            return Some(Rest { datagram, packet: self.packet, bytes: start..start + datagram.len });
-        };
-        let rest = self.gather(layout, 0, pool);
-        pool.give(self.packet);
-        rest
+    /// Leaves the first `len` bytes behind, which are the first piece if not all is side by side.
+    pub(crate) fn advance(&mut self, len: usize) {
+        let len = len.min(self.datagram.len);
+        match self.layout {
+            // The next lead takes the room in front of its payload, where the first piece's end was.
+            Some(layout) => {
+                let lead = layout.lead().min(self.datagram.len - len);
+                self.start += layout.payload();
+                self.packet.area_mut().copy_within(self.leads..self.leads + lead, self.start);
+                self.leads += layout.lead();
+            }
+            None => self.start += len,
+        }
+        self.datagram.len -= len;
+        self.layout = self.layout.filter(|layout| self.datagram.len > layout.piece);
     }
 
-    /// A copy of all pieces from number `from` on, side by side. `None`: there is no buffer.
-    pub(crate) fn gather(&mut self, layout: Layout, from: usize, pool: &mut PoolRef<'_>) -> Option<Rest> {
-        let (datagram, start) = (self.datagram, self.start);
+    /// The pieces from number `from` on, at least 1, in a buffer of their own. `None`: there is no buffer.
+    pub(crate) fn split(&mut self, layout: Layout, from: usize, pool: &mut PoolRef<'_>) -> Option<Self> {
+        let mut datagram = self.datagram;
+        datagram.len = datagram.len.checked_sub(from * layout.piece).filter(|len| *len != 0)?;
         let mut packet = pool.take(Class::Large)?;
+        let (start, leads) = Layout::places(Some(layout));
+        let (n, area) = (datagram.len.div_ceil(layout.piece), packet.area_mut());
+        let mut at = start;
+        for index in from..from + n {
+            let (_, lead, payload) = self.piece(layout, index);
+            let lead_at = if index == from { start } else { leads + (index - from - 1) * layout.lead() };
+            area[lead_at..lead_at + lead.len()].copy_from_slice(lead);
+            at += if index == from { lead.len() } else { 0 };
+            area[at..at + payload.len()].copy_from_slice(payload);
+            at += payload.len();
+        }
+        let layout = Some(layout).filter(|layout| datagram.len > layout.piece);
+        Some(Self { datagram, packet, start, layout, leads })
+    }
+
+    /// Puts all of it side by side. Without a buffer for that it is lost.
+    pub(crate) fn gather(&mut self, layout: Layout, pool: &mut PoolRef<'_>) {
+        self.layout = None;
+        let Some(mut packet) = pool.take(Class::Large) else {
+            self.datagram.len = 0;
+            return;
+        };
         let area = packet.area_mut();
-        let mut at = Self::START;
+        let mut at = HEADROOM;
         let mut put = |bytes: &[u8]| {
             area[at..at + bytes.len()].copy_from_slice(bytes);
             at += bytes.len();
         };
-        if from == 0 {
-            put(&self.packet.area_mut()[start..start + layout.piece]);
-        }
-        for index in from.max(1)..datagram.len.div_ceil(layout.piece) {
+        put(&self.packet.area_mut()[self.start..self.start + layout.piece]);
+        for index in 1..self.datagram.len.div_ceil(layout.piece) {
             let (_, lead, payload) = self.piece(layout, index);
             put(lead);
             put(payload);
         }
-        Some(Rest { datagram, packet, bytes: Self::START..at })
+        self.start = HEADROOM;
+        pool.give(std::mem::replace(&mut self.packet, packet));
     }
 }
 
@@ -273,7 +304,7 @@ impl Inbox {
     }
 
     /// The next datagram; `None`: there is nothing now.
-    pub(crate) fn next(&mut self, pool: &mut PoolRef<'_>) -> Option<Message<'_>> {
+    pub(crate) fn next(&mut self, pool: &mut PoolRef<'_>) -> Option<Message> {
         while self.taken == self.received {
             self.from = self.to_ask.pop()?;
             self.received = self.call(pool).unwrap_or(0);
@@ -285,9 +316,9 @@ impl Inbox {
             datagram.mtu = self.mtu(datagram.ifindex);
         }
         let packet = self.packets[index].take()?;
-        let start = Message::start_of(self.last_layout);
+        let (start, leads) = Layout::places(self.last_layout);
         let layout = self.last_layout.filter(|layout| datagram.len > layout.piece);
-        Some(Message { datagram, packet, start, layout, leads: &mut self.arrays.leads[index] })
+        Some(Message { datagram, packet, start, layout, leads })
     }
 
     /// Gives the buffers back that nothing was received into. For the end of a round.
@@ -378,9 +409,13 @@ impl Inbox {
 impl Arrays {
     /// Points message `index` at the packet's buffer, so that a train of this layout has its payload side by side there.
     fn prepare(&mut self, index: usize, packet: &mut Packet, layout: Option<Layout>) {
-        let (vectors, mut leads) = (&mut self.vectors[index], &mut self.leads[index][..]);
-        let (mut room, mut left, mut used) =
-            (&mut packet.area_mut()[Message::start_of(layout)..], DATAGRAM_MAX, 0);
+        let vectors = &mut self.vectors[index];
+        let (start, leads) = Layout::places(layout);
+        let (mut room, mut leads) = match layout {
+            Some(_) => packet.area_mut()[start..].split_at_mut(leads - start),
+            None => (&mut packet.area_mut()[start..], &mut [][..]),
+        };
+        let (mut left, mut used) = (DATAGRAM_MAX, 0);
         let mut put = |from: &mut &mut [u8], len: usize| {
             let len = len.min(left).min(from.len());
             let (bytes, rest) = std::mem::take(from).split_at_mut(len);
@@ -475,3 +510,6 @@ fn watch(sockets: &[RxSocket]) -> Result<OwnedFd, Errno> {
     }
     Ok(epoll)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use portway_vport::host;
 
 use super::{Codec, UdpPort};
 use crate::common::refused;
-use crate::receive::{Datagram, Inbox, Layout, Message, Rest};
+use crate::receive::{Datagram, Inbox, Layout, Message};
 
 /// TCP's smallest segment that is worth assuming.
 const MSS_MIN: usize = 536;
@@ -23,47 +23,47 @@ pub(super) fn receive<C: Codec>(
 ) {
     inbox.look();
     while !batch.is_full() {
-        if let Some(mut rest) = inbox.rest.take() {
-            let used = unpack(port, inbox, &mut rest, pool, batch);
-            rest.bytes.start += used;
-            if rest.bytes.is_empty() {
-                pool.give(rest.packet);
-            } else {
-                inbox.rest = Some(rest);
+        let Some(mut message) = inbox.rest.take().or_else(|| inbox.next(pool)) else { break };
+        let Datagram { len, piece, .. } = message.datagram;
+        match message.layout {
+            None if piece >= len => batch.extend(alone(port, message, pool)),
+            None => {
+                let (used, layout) = unpack(port, &mut message, pool, batch);
+                inbox.layout = layout.or(inbox.layout);
+                inbox.rest = go_on(message, used, pool);
             }
-            continue;
+            Some(layout) if piece == layout.piece => {
+                let (packet, rest, as_expected) = in_place(port, message, layout, pool);
+                if !as_expected {
+                    inbox.layout = None;
+                }
+                batch.extend(packet);
+                inbox.rest = rest;
+            }
+            Some(layout) => {
+                inbox.layout = None;
+                message.gather(layout, pool);
+                inbox.rest = go_on(message, 0, pool);
+            }
         }
-        let Some(message) = inbox.next(pool) else { break };
-        let (packet, rest) = take(port, message, pool);
-        if packet.is_none() && rest.is_some() {
-            // What did not lie as expected will not the next time.
-            inbox.layout = None;
-        }
-        batch.extend(packet);
-        inbox.rest = rest;
     }
     inbox.tidy(pool);
 }
 
-/// Takes a datagram that need not be copied: one that is alone, or a train of which the segments' payload lies side by side. Returns
-/// also what is left of it.
-fn take<C: Codec>(
-    port: &UdpPort<C>,
-    message: Message<'_>,
-    pool: &mut PoolRef<'_>,
-) -> (Option<Packet>, Option<Rest>) {
-    let Datagram { len, piece, .. } = message.datagram;
-    match message.layout {
-        None if piece >= len => (alone(port, message, pool), None),
-        Some(layout) if piece == layout.piece => in_place(port, message, layout, pool),
-        None | Some(_) => (None, message.rest(pool)),
+/// What is left of a message of which so many bytes have been dealt with.
+fn go_on(mut message: Message, used: usize, pool: &mut PoolRef<'_>) -> Option<Message> {
+    message.advance(used);
+    if message.datagram.len == 0 {
+        pool.give(message.packet);
+        return None;
     }
+    Some(message)
 }
 
 /// A datagram that is no train: a long one stays in its buffer.
-fn alone<C: Codec>(port: &UdpPort<C>, mut message: Message<'_>, pool: &mut PoolRef<'_>) -> Option<Packet> {
+fn alone<C: Codec>(port: &UdpPort<C>, mut message: Message, pool: &mut PoolRef<'_>) -> Option<Packet> {
     let (datagram, at) = (message.datagram, message.start);
-    let bytes = &mut message.packet.area_mut()[at..at + datagram.len];
+    let bytes = message.bytes();
     let (info, start) = match decapsulate(port, &datagram, bytes) {
         Ok(decapsulated) => decapsulated,
         Err(refusal) => {
@@ -90,23 +90,29 @@ fn alone<C: Codec>(port: &UdpPort<C>, mut message: Message<'_>, pool: &mut PoolR
     with_metadata(port, packet, &info)
 }
 
-/// A train laid out like this: its first segments, as far as they belong together, become one packet where they lie.
+/// A train laid out like this: its first segments, as far as they belong together, become one packet where they lie. Returns also what is
+/// left of it, and whether the first of them have the headers that were expected.
 fn in_place<C: Codec>(
     port: &UdpPort<C>,
-    mut message: Message<'_>,
+    mut message: Message,
     layout: Layout,
     pool: &mut PoolRef<'_>,
-) -> (Option<Packet>, Option<Rest>) {
-    let (datagram, at) = (message.datagram, message.start);
-    let first = &mut message.packet.area_mut()[at..at + layout.piece];
-    let Ok((info, start)) = decapsulate(port, &datagram, first) else {
-        return (None, message.rest(pool));
+) -> (Option<Packet>, Option<Message>, bool) {
+    let (datagram, at, pieces) = (message.datagram, message.start, message.pieces());
+    let first = message.bytes();
+    let (info, start) = match decapsulate(port, &datagram, first) {
+        Ok(decapsulated) => decapsulated,
+        Err(refusal) => {
+            let refused = refused(first, refusal, pool);
+            return (refused, go_on(message, layout.piece, pool), false);
+        }
     };
-    let train = Train::start(&first[start..])
+    let mut train = Train::start(&first[start..])
         .filter(|train| (start, train.headers()) == (layout.start, layout.headers));
-    let Some(mut train) = train else { return (None, message.rest(pool)) };
-    let (mut n, pieces) = (1, message.pieces());
-    while n < pieces {
+    let mut n = 1;
+    while let Some(train) = &mut train
+        && n < pieces
+    {
         let (first, lead, payload) = message.piece(layout, n);
         // Equal headers mean equal metadata: they need not be read again.
         let follows = lead.len() == layout.lead()
@@ -118,42 +124,57 @@ fn in_place<C: Codec>(
         }
         n += 1;
     }
-    if !train.is_long() {
-        return (None, message.rest(pool));
-    }
-    let rest = if n < pieces { message.gather(layout, n, pool) } else { None };
-    let mut packet = message.packet;
-    let fits = packet.set_bounds(at + start, train.frame_len());
-    debug_assert!(fits, "these bytes were received into the buffer");
+    let Some(train) = train.filter(Train::is_long) else {
+        let packet = single(port, &datagram, &info, start, &message.bytes()[start..], pool);
+        return (packet, go_on(message, layout.piece, pool), train.is_some());
+    };
+    let (at, len) = (at + start, train.frame_len());
+    // What is copied is the smaller part.
+    let is_start = 2 * n < pieces;
+    let (mut packet, rest) = if is_start {
+        let frame = &message.packet.area_mut()[at..at + len];
+        let packet = Class::for_frame(len).and_then(|class| pool.take(class)).map(|mut packet| {
+            packet.set_frame(frame);
+            packet
+        });
+        (0..n).for_each(|_| message.advance(layout.piece));
+        let Some(packet) = packet else { return (None, Some(message), true) };
+        (packet, Some(message))
+    } else {
+        let rest = if n < pieces { message.split(layout, n, pool) } else { None };
+        let fits = message.packet.set_bounds(at, len);
+        debug_assert!(fits, "these bytes were received into the buffer");
+        (message.packet, rest)
+    };
     let offload = train.finish(packet.frame_mut());
     packet.set_offload(offload);
-    (with_metadata(port, packet, &info), rest)
+    (with_metadata(port, packet, &info), rest, true)
 }
 
-/// Turns the first packet in `rest` into one for the switch, with those behind it that belong to one train; returns the bytes used.
+/// Turns the first packet in a message into one for the switch, with those behind it that belong to one train; returns the bytes used, and
+/// what such a train looks like.
 fn unpack<C: Codec>(
     port: &UdpPort<C>,
-    inbox: &mut Inbox,
-    rest: &mut Rest,
+    message: &mut Message,
     pool: &mut PoolRef<'_>,
     batch: &mut Batch,
-) -> usize {
-    let (datagram, range) = (rest.datagram, rest.bytes.clone());
-    let bytes = &mut rest.packet.area_mut()[range];
+) -> (usize, Option<Layout>) {
+    let datagram = message.datagram;
+    let bytes = message.bytes();
     let piece = datagram.piece.clamp(1, bytes.len().max(1));
     let (first, rest) = bytes.split_at_mut(piece.min(bytes.len()));
     let (info, start) = match decapsulate(port, &datagram, first) {
         Ok(decapsulated) => decapsulated,
         Err(refusal) => {
             batch.extend(refused(first, refusal, pool));
-            return piece;
+            return (piece, None);
         }
     };
     let (head, frame) = first.split_at(start);
     let train = if rest.is_empty() { None } else { Train::start(frame) };
     let Some(mut train) = train else {
         batch.extend(single(port, &datagram, &info, start, frame, pool));
-        return piece;
+        return (piece, None);
     };
     let mut n = 0;
     for next in rest.chunks_mut(piece) {
@@ -169,14 +190,14 @@ fn unpack<C: Codec>(
     }
     if !train.is_long() {
         batch.extend(single(port, &datagram, &info, start, frame, pool));
-        return piece;
+        return (piece, None);
     }
-    inbox.layout = Some(Layout { piece, start, headers: train.headers() });
+    let layout = Layout { piece, start, headers: train.headers() };
     let others = rest.chunks(piece).take(n);
     let used = piece + others.clone().map(<[u8]>::len).sum::<usize>();
     let payload = others.map(|next| &next[start + train.headers()..]);
     batch.extend(joined(port, &train, &info, frame, payload, pool));
-    used
+    (used, Some(layout))
 }
 
 /// What the headers say, and where the frame starts; congestion marks are carried over to it.
@@ -236,7 +257,8 @@ fn left_to_do(datagram: &Datagram, start: usize, frame: &[u8]) -> Offload {
 /// A TCP segment that is longer than any packet on the way can have been: the sender is on this host and left it to a device to cut it. How
 /// long its pieces should be is not told, so they are as long as fits the device that it came by.
 fn super_packet(datagram: &Datagram, start: usize, frame: &[u8]) -> Option<Gso> {
-    if datagram.piece != datagram.len || datagram.len + datagram.overhead <= datagram.mtu {
+    let is_one = datagram.mtu != 0 && datagram.piece == datagram.len;
+    if !is_one || datagram.len + datagram.overhead <= datagram.mtu {
         return None;
     }
     let headers = inner::tcp_headers(frame)?;
