@@ -29,6 +29,7 @@ mod connection;
 mod hooks;
 mod kernel;
 mod links;
+mod listen;
 mod lock;
 mod message;
 mod namespace;

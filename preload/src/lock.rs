@@ -3,9 +3,11 @@
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use rustix::thread::futex;
 
 const FREE: u32 = 0;
@@ -57,8 +59,44 @@ impl<T> ForkLock<T> {
     }
 }
 
-fn process_id() -> u32 {
+/// The process that calls. It is asked often, so the kernel is asked only once in each: the answer is kept in a page that the kernel
+/// empties in the child of a fork.
+pub(crate) fn process_id() -> u32 {
+    static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+    // SAFETY: a page that was published stays mapped for ever, and holds an `AtomicU32`: zero, or what is stored below.
+    if let Some(kept) = unsafe { PAGE.load(Ordering::Acquire).as_ref() } {
+        let kept_id = kept.load(Ordering::Relaxed);
+        if kept_id != 0 {
+            return kept_id;
+        }
+        let id = getpid();
+        kept.store(id, Ordering::Relaxed);
+        return id;
+    }
+    if let Ok(page) = page_emptied_by_fork() {
+        // Two threads that do this at once leave one page unused.
+        PAGE.store(page, Ordering::Release);
+    }
+    getpid()
+}
+
+fn getpid() -> u32 {
     rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// A page that is zero in every new process.
+fn page_emptied_by_fork() -> rustix::io::Result<*mut AtomicU32> {
+    const LEN: usize = 4096;
+    // SAFETY: a new mapping, placed where nothing is.
+    unsafe {
+        let page =
+            mmap_anonymous(ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
+        if let Err(errno) = madvise(page, LEN, Advice::LinuxWipeOnFork) {
+            let _ = munmap(page, LEN);
+            return Err(errno);
+        }
+        Ok(page.cast())
+    }
 }
 
 /// Holds a [`ForkLock`].
@@ -112,6 +150,23 @@ mod tests {
         });
         assert_eq!(*lock.lock(), 40_000);
         assert_eq!(lock.holder.load(Ordering::Relaxed), FREE);
+    }
+
+    #[test]
+    fn a_process_knows_itself_also_after_a_fork() {
+        let ours = process_id();
+        assert_eq!((ours, process_id()), (std::process::id(), std::process::id()));
+        // SAFETY: the child calls nothing that takes a lock, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_right = process_id() == getpid() && process_id() != ours;
+            // SAFETY: it ends the child, whatever else there is of it.
+            unsafe { libc::_exit(i32::from(!is_right)) }
+        }
+        let mut status = -1;
+        // SAFETY: `status` is ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
     }
 
     #[test]

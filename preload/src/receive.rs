@@ -84,7 +84,7 @@ impl Ours<'_> {
             let inode = self.whole.inode();
             // SAFETY: the program receives on it, so it is open; should it be closed meanwhile, the call fails.
             let data = unsafe { BorrowedFd::borrow_raw(fd) };
-            match recv(data, &mut *buffer, asked | RecvFlags::TRUNC) {
+            match self.next_datagram(data, inode, buffer, asked) {
                 Ok((_, 0)) | Err(Errno::CONNRESET) => self.connection_ended(inode)?,
                 Ok((len, whole)) => {
                     let bytes = &buffer[..len.min(buffer.len())];
@@ -105,7 +105,12 @@ impl Ours<'_> {
                     // The next part of the dump is being made.
                     poll(&mut [PollFd::new(&data, PollFlags::IN)], None)?;
                 }
-                Err(errno) => return Err(errno),
+                Err(errno) => {
+                    if errno == Errno::AGAIN {
+                        self.listens();
+                    }
+                    return Err(errno);
+                }
             }
         }
     }

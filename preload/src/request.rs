@@ -30,6 +30,7 @@ impl Ours<'_> {
             return Err(Errno::NODATA);
         }
         self.netlink.is_bound.store(true, Ordering::Release);
+        self.netlink.has_asked.store(true, Ordering::Relaxed);
         let mut link = self.netlink.link.lock();
         let mut was_offline = !link.is_online;
         let mut result = self.attempt(&mut link, fd, datagram);

@@ -11,6 +11,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 use crate::connection::{self, Failure, Opened};
+use crate::listen::Unread;
 use crate::lock::ForkLock;
 use crate::namespace::Namespace;
 use crate::route::Route;
@@ -41,6 +42,14 @@ pub(crate) struct Netlink {
     pub(crate) dumps: AtomicU32,
     /// Something was lost that the program has not been told of.
     pub(crate) lost: AtomicBool,
+    /// A request was sent.
+    pub(crate) has_asked: AtomicBool,
+    /// It only listens, and portwayd knows: what comes may come in bundles.
+    pub(crate) takes_bundles: AtomicBool,
+    /// Part of a bundle waits in `unread`.
+    pub(crate) has_unread: AtomicBool,
+    /// What has come and was not received. Locked before `link`, if both are.
+    pub(crate) unread: ForkLock<Unread>,
     /// Taken for a request and its answer, and to connect again.
     pub(crate) link: ForkLock<Link>,
 }
@@ -60,6 +69,7 @@ pub(crate) struct Settings {
     /// A bit for each option of SOL_NETLINK that is on, by its number.
     pub(crate) options: u32,
     pub(crate) groups: BTreeSet<u32>,
+    pub(crate) takes_bundles: bool,
 }
 
 impl Settings {
@@ -80,6 +90,14 @@ impl Socket {
         match self {
             Self::Portway(netlink) => netlink.inode.load(Ordering::Acquire),
             Self::Route(route) => route.inode,
+        }
+    }
+
+    /// Whether something of it can be received without a system call. It was seen to be the program's file descriptor when that came.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        match self {
+            Self::Portway(netlink) => netlink.has_unread.load(Ordering::Acquire),
+            Self::Route(_) => false,
         }
     }
 
@@ -112,6 +130,10 @@ impl Socket {
             peer: AtomicU32::new(0),
             dumps: AtomicU32::new(0),
             lost: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
+            takes_bundles: AtomicBool::new(false),
+            has_unread: AtomicBool::new(false),
+            unread: ForkLock::new(Unread::default()),
             link: ForkLock::new(Link { control, is_online, settings: Settings::default() }),
         };
         Ok((Arc::new(Self::Portway(socket)), data))
@@ -196,6 +218,10 @@ impl<'a> Ours<'a> {
             }
         }
         link.settings.groups.retain(|group| !unknown.contains(group));
+        if link.settings.takes_bundles {
+            // One that knows none sends none.
+            let _ = connection::command(control.as_fd(), Command::TakeBundles);
+        }
         // Whoever polls the old file is woken below, looks for the new one, and goes on waiting, on the old one, if it has nothing.
         connection::command(control.as_fd(), Command::Wake)?;
         if !link.settings.groups.is_empty() {

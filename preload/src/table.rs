@@ -7,7 +7,7 @@
 //!
 //! Locking: slots change, and a socket found in one gets its count, under [`LOCK`]. Nothing is dropped and no other lock is
 //! taken under it. A file descriptor may have been closed past us and given to something else, so a socket is
-//! recognised by its inode, too.
+//! recognised by its inode, too; once for all that a bundle brings.
 //!
 //! A child that `vfork` made lives in its parent's memory with file descriptors of its own: what it closes is not closed for the
 //! parent. So it leaves the table alone, and no socket is ours there. It is told by its process id, which `fork` keeps up to date.
@@ -118,7 +118,7 @@ pub(crate) fn find(fd: RawFd) -> Option<Arc<Socket>> {
     }
     let guard = LOCK.lock();
     let socket = shared(slot)?;
-    if inode(fd) == Some(socket.inode()) {
+    if socket.is_at_hand() || inode(fd) == Some(socket.inode()) {
         return Some(socket);
     }
     let stale = swap(slot, ptr::null_mut());

@@ -20,6 +20,8 @@ pub(crate) struct Connection {
     pub(crate) open: Option<(Who, OwnedFd)>,
     /// Waiting until `data` takes more.
     pub(crate) blocked: bool,
+    /// What waits for it may be sent as one.
+    pub(crate) takes_bundles: bool,
 }
 
 /// Who is at the other end.

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use portway_control::{ClientId, ConnectError, Delivery, Limits, Server};
 use portway_datapath::{Switch, Upcall};
 use portway_netlink::Ack;
-use portway_netlink_socket::{Command, NOOP, OVERRUN};
+use portway_netlink_socket::{Bundle, Command, NOOP, OVERRUN};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -96,6 +96,8 @@ pub struct NetlinkServer {
     on_change: Box<dyn Fn() + Send>,
     source: Source,
     taken: Vec<(u32, Upcall)>,
+    bundle: Bundle,
+    bundled: Vec<Delivery>,
 }
 
 /// Where packets for user space come from: appends some, with their ports, and says whether there are more.
@@ -130,6 +132,8 @@ impl NetlinkServer {
             on_change: Box::new(|| ()),
             source: Box::new(|_| false),
             taken: Vec::new(),
+            bundle: Bundle::default(),
+            bundled: Vec::new(),
         })
     }
 
@@ -213,7 +217,7 @@ impl NetlinkServer {
             self.next += 1;
             let token = epoll::EventData::new_u64(number * 2);
             if epoll::add(&self.epoll, &data, token, epoll::EventFlags::IN).is_ok() {
-                self.connections.insert(number, Connection { data, open: None, blocked: false });
+                self.connections.insert(number, Connection { data, open: None, blocked: false, takes_bundles: false });
             }
         }
     }
@@ -283,7 +287,7 @@ impl NetlinkServer {
     }
 
     fn command(&mut self, number: u64) {
-        let Some(connection) = self.connections.get(&number) else { return };
+        let Some(connection) = self.connections.get_mut(&number) else { return };
         let Some((who, control)) = &connection.open else { return };
         let who = who.clone();
         match receive(control, &mut self.buffer) {
@@ -293,6 +297,10 @@ impl NetlinkServer {
                         // One that has no room can be read, which is what is wanted.
                         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                         let _ = send(&connection.data, &NOOP, flags);
+                        (0, 0)
+                    }
+                    Some(Command::TakeBundles) => {
+                        connection.takes_bundles = true;
                         (0, 0)
                     }
                     Some(command) => match who {
@@ -324,7 +332,7 @@ impl NetlinkServer {
                 (done.map_or_else(|errno| errno.0 as u32, |()| 0), 0)
             }
             // Done where the connection is at hand.
-            Command::Wake => (0, 0),
+            Command::Wake | Command::TakeBundles => (0, 0),
         }
     }
 
@@ -368,18 +376,47 @@ impl NetlinkServer {
             }
             let client = *client;
             let Some(delivery) = self.server.next_datagram(client) else { return };
-            let bytes = match &delivery {
-                Delivery::Datagram(bytes) => bytes.as_slice(),
-                Delivery::Overrun => &OVERRUN,
+            // What a step that failed has left.
+            self.bundled.clear();
+            self.bundled.push(delivery);
+            if connection.takes_bundles {
+                self.bundle.clear();
+                self.fill_bundle(client);
+            }
+            let bytes = match self.bundled.as_slice() {
+                [Delivery::Datagram(bytes)] => bytes.as_slice(),
+                [Delivery::Overrun] => &OVERRUN,
+                _ => self.bundle.bytes(),
             };
+            let Some(connection) = self.connections.get(&number) else { return };
             match send(&connection.data, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(_) => {}
+                Ok(_) => self.bundled.clear(),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
-                    self.server.put_back(client, delivery);
+                    for delivery in self.bundled.drain(..).rev() {
+                        self.server.put_back(client, delivery);
+                    }
                     self.set_blocked(number, true);
                 }
                 // A peer that has gone is ordinary.
-                Err(_) => return self.close(number),
+                Err(_) => {
+                    self.bundled.clear();
+                    return self.close(number);
+                }
+            }
+        }
+    }
+
+    /// Adds what else waits for the client to the one datagram in `bundled`.
+    fn fill_bundle(&mut self, client: ClientId) {
+        while let Some(Delivery::Datagram(bytes)) = self.bundled.last() {
+            self.bundle.add(bytes);
+            if self.bundle.is_full() {
+                return;
+            }
+            match self.server.next_datagram(client) {
+                Some(Delivery::Overrun) => return self.server.put_back(client, Delivery::Overrun),
+                Some(delivery) => self.bundled.push(delivery),
+                None => return,
             }
         }
     }

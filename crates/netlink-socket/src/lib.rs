@@ -13,17 +13,20 @@
 //! finds the replies there, as after `send` on a netlink socket. A dump goes on as the client reads; it has ended with
 //! NLMSG_DONE or an error, and a client that reads a dump waits for that.
 //!
-//! A datagram that is one [`OVERRUN`] header says that messages were lost here: ENOBUFS.
+//! A datagram that is one [`OVERRUN`] header says that messages were lost here: ENOBUFS. A client that listens much may ask for
+//! several datagrams in one: a [`Bundle`].
 //!
 //! A connection for NETLINK_ROUTE is for one thing: each datagram is one RTM_NEWLINK that asks for a tunnel device ([`TunnelDevice`]), and
 //! its answer is the errno of that.
 
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod client;
 mod protocol;
 mod tunnel;
 
+pub use bundle::{Bundle, first_in_bundle, next_in_bundle};
 pub use client::{Error, NetlinkSocket};
 pub use protocol::{Answer, Command, HELLO_LEN, Hello, NOOP, OVERRUN, SOCKET_ENV, SOCKET_PATH, VERSION};
 pub use tunnel::{TUNNEL_ALIAS, TunnelDevice, TunnelKind};

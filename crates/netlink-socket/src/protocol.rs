@@ -72,6 +72,8 @@ pub enum Command {
     /// Send [`NOOP`] on the data connection. For a connection that takes another's place: whoever polls the file descriptor looks at
     /// the new one only when something can be read there.
     Wake,
+    /// Datagrams on the data connection may come in bundles from now on.
+    TakeBundles,
 }
 
 impl Command {
@@ -83,6 +85,7 @@ impl Command {
             Self::Join(group) => [3, group, 0, 0],
             Self::Leave(group) => [4, group, 0, 0],
             Self::Wake => [5, 0, 0, 0],
+            Self::TakeBundles => [6, 0, 0, 0],
         })
     }
 
@@ -94,6 +97,7 @@ impl Command {
             [3, group, ..] => Some(Self::Join(group)),
             [4, group, ..] => Some(Self::Leave(group)),
             [5, ..] => Some(Self::Wake),
+            [6, ..] => Some(Self::TakeBundles),
             _ => None,
         }
     }
@@ -154,6 +158,7 @@ mod tests {
             Command::Join(32),
             Command::Leave(33),
             Command::Wake,
+            Command::TakeBundles,
         ] {
             assert_eq!(Command::decode(&command.encode()), Some(command));
         }
