@@ -172,6 +172,7 @@ impl Switching {
             if let Err(error) = self.switch.execute(&upcall.datapath, upcall.packet, &verdict.actions, now) {
                 tracing::debug!(bridge = %learning.datapath.name(), "a packet could not be sent on: {error}");
             }
+            self.switch.send_executed(now);
             learning.apply(&self.switch, changes);
         }
         // Once for all of them.

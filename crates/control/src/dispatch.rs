@@ -28,6 +28,18 @@ impl Server {
     pub fn handle_datagram(&mut self, id: ClientId, datagram: &[u8], now_ns: u64) {
         // What happened before is told before.
         self.handle_events();
+        self.handle_messages(id, datagram, now_ns);
+        self.send_executed(now_ns);
+    }
+
+    /// Sends the packets that requests have brought. They come many in one datagram and leave together.
+    fn send_executed(&mut self, now_ns: u64) {
+        if std::mem::take(&mut self.executed) {
+            self.switch.send_executed(now_ns);
+        }
+    }
+
+    fn handle_messages(&mut self, id: ClientId, datagram: &[u8], now_ns: u64) {
         for message in Messages::new(datagram) {
             if !self.clients.contains_key(&id) {
                 return;
@@ -74,6 +86,10 @@ impl Server {
             Ok(genl) => genl,
             Err(refusal) => return Outcome::Done(Err(refusal)),
         };
+        if family.id != family::PACKET.id && family.id != family::FLOW.id {
+            // Ports and datapaths may change now: what was sent before is sent before.
+            self.send_executed(now_ns);
+        }
         let Some(client) = self.clients.get(&id) else { return Outcome::Done(Ok(())) };
         let changes = changes_ports(family, genl.cmd());
         let mut call = Call {

@@ -86,6 +86,7 @@ pub(crate) fn execute(call: &mut Call<'_>) -> Handled {
     let now_ns = call.now_ns;
     match datapath {
         Ok(datapath) => {
+            call.server.executed = true;
             let run = call.server.switch.execute(&datapath, packet, &actions, now_ns);
             run.map_err(|error| errno_of(&error).into())
         }

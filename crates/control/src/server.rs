@@ -48,6 +48,8 @@ pub struct Server {
     ready: BTreeSet<ClientId>,
     /// A request has changed a datapath or a port since this was last asked for.
     pub(crate) changed: bool,
+    /// Packets from clients may wait in the switch to be sent.
+    pub(crate) executed: bool,
 }
 
 impl Server {
@@ -66,6 +68,7 @@ impl Server {
             zone_limits: ZoneLimits::default(),
             ready: BTreeSet::new(),
             changed: false,
+            executed: false,
         }
     }
 

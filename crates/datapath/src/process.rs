@@ -23,10 +23,21 @@ pub(crate) fn process_batch(
     batch: &mut Batch,
 ) {
     forward(caches, io, site, runs, batch);
+    process_rounds(caches, io, site, runs, batch);
+    io.flush(site);
+}
+
+/// Carries on with what was recirculated, until nothing is left but what waits to be sent.
+pub(crate) fn process_rounds(
+    caches: &mut Caches,
+    io: &mut Io,
+    site: &Site<'_>,
+    runs: &mut Runs,
+    batch: &mut Batch,
+) {
     while io.next_round(site, batch) {
         forward(caches, io, site, runs, batch);
     }
-    io.flush(site);
 }
 
 /// One pass: every packet of `batch` is sent on, recirculated, handed to user space or dropped.

@@ -234,6 +234,7 @@ impl Switch {
     }
 
     /// Runs actions on a packet, as OVS_PACKET_CMD_EXECUTE does. The packet's metadata counts: input port, mark and so on.
+    /// What it sends leaves with [`Switch::send_executed`].
     ///
     /// # Errors
     /// [`Error::Actions`] if the list is not acceptable for the packet's key, [`Error::Execute`] if it could not be carried out.
@@ -251,6 +252,12 @@ impl Switch {
         self.control_lane()
             .execute(datapath, packet, &Arc::new(program), &guard, now_ns)
             .map_err(Error::Execute)
+    }
+
+    /// Sends what packets from [`Switch::execute`] have led to.
+    pub fn send_executed(&self, now_ns: u64) {
+        let guard = self.domain.pin();
+        self.control_lane().send_executed(&guard, now_ns);
     }
 
     /// Carries a packet through the datapath as if the port in its metadata had received it.

@@ -14,7 +14,7 @@ use portway_vport::{Errno, Vport};
 use crate::datapath::Datapath;
 use crate::io::{Io, Site};
 use crate::lookup::{Caches, Runs};
-use crate::process::process_batch;
+use crate::process::{process_batch, process_rounds};
 use crate::switch::Switch;
 
 /// One receive queue of a port, assigned to one worker.
@@ -52,6 +52,8 @@ pub(crate) struct Lane {
     io: Io,
     runs: Runs,
     batch: Batch,
+    /// The datapath of the packets that clients sent and that have not left yet.
+    unsent: Option<Arc<Datapath>>,
 }
 
 impl Lane {
@@ -61,6 +63,7 @@ impl Lane {
             io: Io::new(index, seed),
             runs: Runs::new(),
             batch: Batch::new(),
+            unsent: None,
         }
     }
 
@@ -88,7 +91,8 @@ impl Lane {
         received
     }
 
-    /// Runs a program on a packet that a client sent, and what follows from it.
+    /// Runs a program on a packet that a client sent, and what follows from it. What it sends leaves with
+    /// [`Lane::send_executed`]: clients send many packets with one request.
     pub(crate) fn execute(
         &mut self,
         datapath: &Arc<Datapath>,
@@ -97,11 +101,23 @@ impl Lane {
         guard: &Guard<'_>,
         now_ns: u64,
     ) -> Result<(), Errno> {
-        let lens = datapath.lenses.of(packet.in_port(), guard);
-        let site = Site { datapath, lens, guard, now_ns, shortcuts_from: None };
+        if self.unsent.as_ref().is_some_and(|unsent| !Arc::ptr_eq(unsent, datapath)) {
+            self.send_executed(guard, now_ns);
+        }
+        let site = lone_site(datapath, packet.in_port(), guard, now_ns);
         let outcome = self.io.run_program(&site, program, packet);
-        process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        process_rounds(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        if self.unsent.is_none() {
+            self.unsent = Some(Arc::clone(datapath));
+        }
         outcome
+    }
+
+    /// Sends what packets from clients have led to.
+    pub(crate) fn send_executed(&mut self, guard: &Guard<'_>, now_ns: u64) {
+        if let Some(datapath) = self.unsent.take() {
+            self.io.flush(&lone_site(&datapath, 0, guard, now_ns));
+        }
     }
 
     /// Carries a packet through a datapath as if its port had received it.
@@ -112,8 +128,8 @@ impl Lane {
         guard: &Guard<'_>,
         now_ns: u64,
     ) {
-        let lens = datapath.lenses.of(packet.in_port(), guard);
-        let site = Site { datapath, lens, guard, now_ns, shortcuts_from: None };
+        self.send_executed(guard, now_ns);
+        let site = lone_site(datapath, packet.in_port(), guard, now_ns);
         self.batch.push(packet);
         process_batch(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
     }
@@ -123,6 +139,16 @@ impl Lane {
         self.caches.sweep();
         self.io.pool.trim();
     }
+}
+
+/// Where a packet is processed that comes from no port.
+fn lone_site<'a>(
+    datapath: &'a Arc<Datapath>,
+    in_port: u32,
+    guard: &'a Guard<'_>,
+    now_ns: u64,
+) -> Site<'a> {
+    Site { datapath, lens: datapath.lenses.of(in_port, guard), guard, now_ns, shortcuts_from: None }
 }
 
 /// One worker. Made by [`Switch::worker`], once for each index.
