@@ -42,7 +42,7 @@ impl Server {
         data.truncate(data.len().saturating_sub(upcall.cut_len as usize));
         let ifindex = upcall.datapath.port(upcall.key.in_port).map_or(0, |port| port.ifindex());
         let Action { group, cookie, probability } = *action;
-        let (key, data) = (&*upcall.key, data.as_slice());
+        let (key, data) = (&upcall.key, data.as_slice());
         let sample = Sample { ifindex, probability, original_len, group, wall_ns, data, key, cookie };
         let header = Header { kind: PSAMPLE.id, flags: 0, seq: 0, pid: 0 };
         let mut datagram = Datagram::new(MESSAGE_MAX);

@@ -30,6 +30,10 @@ pub enum ConnectError {
     TooManyClients(usize),
 }
 
+/// How many messages' memory is kept, each of at most so many bytes.
+const SPARE: usize = 256;
+const SPARE_LEN: usize = 2048;
+
 /// Lowest port id that is given to clients that want none in particular.
 const FIRST_PORT_ID: u32 = 0x8000_0001;
 
@@ -50,6 +54,8 @@ pub struct Server {
     pub(crate) changed: bool,
     /// Packets from clients may wait in the switch to be sent.
     pub(crate) executed: bool,
+    /// Memory of messages that have been sent, for upcalls.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Server {
@@ -69,6 +75,7 @@ impl Server {
             ready: BTreeSet::new(),
             changed: false,
             executed: false,
+            spare: Vec::new(),
         }
     }
 
@@ -199,6 +206,21 @@ impl Server {
         if let Some(client) = self.clients.get_mut(&id) {
             client.put_back(delivery);
         }
+    }
+
+    /// Takes the memory of a message that was sent: upcalls come in great numbers.
+    pub fn recycle(&mut self, delivery: Delivery) {
+        if let Delivery::Datagram(bytes) = delivery
+            && bytes.capacity() <= SPARE_LEN
+            && self.spare.len() < SPARE
+        {
+            self.spare.push(bytes);
+        }
+    }
+
+    /// Memory for a message.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
     }
 
     /// Clients that have been given something since the last call.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Upcalls: to whom, and as what message.
 
-use portway_datapath::{Reason, Upcall};
+use portway_datapath::{DatapathOptions, Reason, Upcall};
 use portway_flow::FlowKey;
 use portway_messages::actions::put_actions;
 use portway_messages::family::PACKET;
@@ -25,22 +25,23 @@ impl Server {
                 sample::Action { group: *group, cookie: cookie.as_deref(), probability: *probability };
             return self.deliver_sample(&upcall, &action, wall_ns);
         }
-        let port_id = receiver(&upcall);
+        let options = upcall.datapath.options();
+        let port_id = receiver(&upcall, &options);
         let client = if port_id == 0 { None } else { self.client_by_port_id(netns, port_id) };
         let Some(client) = client else { return upcall.count_lost() };
-        let delivered = encode(&upcall).is_ok_and(|message| self.push(client, message));
+        let mut message = Datagram::reusing(self.take_buffer(), MESSAGE_MAX);
+        let delivered = encode(&upcall, &options, &mut message).is_ok() && self.push(client, message.into_bytes());
         if delivered { upcall.count_delivered() } else { upcall.count_lost() }
     }
 }
 
 /// The port id of the client that an upcall is for; 0: nobody.
-fn receiver(upcall: &Upcall) -> u32 {
+fn receiver(upcall: &Upcall, options: &DatapathOptions) -> u32 {
     if let Some(pid) = upcall.packet.extension().map(|extension| extension.upcall_pid).filter(|&pid| pid != 0)
     {
         // Whoever sent the packet said so.
         return pid;
     }
-    let options = upcall.datapath.options();
     if options.user_features & OVS_DP_F_DISPATCH_UPCALL_PER_CPU != 0 {
         // A flow's packets go to one client, whichever worker has them, so they stay in order.
         let pids = &options.per_cpu_pids;
@@ -59,19 +60,17 @@ fn receiver(upcall: &Upcall) -> u32 {
     }
 }
 
-fn encode(upcall: &Upcall) -> Result<Vec<u8>, Error> {
+fn encode(upcall: &Upcall, options: &DatapathOptions, out: &mut Datagram) -> Result<(), Error> {
     let cmd = match upcall.reason {
         Reason::Miss => OVS_PACKET_CMD_MISS,
         Reason::Action { .. } | Reason::Sample { .. } => OVS_PACKET_CMD_ACTION,
     };
     let header = Header { kind: PACKET.id, flags: 0, seq: 0, pid: 0 };
     let family_header = ovs_header { dp_ifindex: dp_ifindex(&upcall.datapath) };
-    let mut datagram = Datagram::new(MESSAGE_MAX);
-    datagram.genl(header, cmd, PACKET.version, &family_header, |b| attributes(upcall, b))?;
-    Ok(datagram.into_bytes())
+    out.genl(header, cmd, PACKET.version, &family_header, |b| attributes(upcall, options, b))
 }
 
-fn attributes(upcall: &Upcall, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
+fn attributes(upcall: &Upcall, options: &DatapathOptions, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
     put_key(b, OVS_PACKET_ATTR_KEY, &upcall.key)?;
     if let Reason::Action { userspace, actions, egress_tunnel } = &upcall.reason {
         if let Some(userdata) = &userspace.userdata {
@@ -96,7 +95,7 @@ fn attributes(upcall: &Upcall, b: &mut AttrBuilder<'_>) -> Result<(), Error> {
     let hash = u64::from(flow_hash(&upcall.key)) | OVS_PACKET_HASH_SW_BIT | l4;
     b.put_u64(OVS_PACKET_ATTR_HASH, hash)?;
     let shown = &frame[..frame.len().saturating_sub(upcall.cut_len as usize)];
-    if upcall.datapath.options().user_features & OVS_DP_F_UNALIGNED != 0 {
+    if options.user_features & OVS_DP_F_UNALIGNED != 0 {
         b.put_last_unaligned(OVS_PACKET_ATTR_PACKET, shown)
     } else {
         b.put(OVS_PACKET_ATTR_PACKET, shown)

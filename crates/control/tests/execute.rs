@@ -115,7 +115,7 @@ fn all_that_an_upcall_can_tell_in_the_kernels_order() {
         actions: Some(vec![Action::Output(1)].into()),
         egress_tunnel: Some(Arc::new(tunnel)),
     };
-    let upcall = Upcall { datapath: bench.datapath.clone(), packet, key: Box::new(key), reason, cut_len: 5 };
+    let upcall = Upcall { datapath: bench.datapath.clone(), packet, key, reason, cut_len: 5 };
     server.deliver_upcall(upcall, 0);
     let order = vec![
         OVS_PACKET_ATTR_KEY,

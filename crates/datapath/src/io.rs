@@ -442,8 +442,7 @@ impl Io {
         let Some(key) = wanted.then(|| extract(&mut packet).ok()).flatten() else {
             return self.pool.give(packet);
         };
-        let upcall =
-            Upcall { datapath: Arc::clone(site.datapath), packet, key: Box::new(key), reason, cut_len };
+        let upcall = Upcall { datapath: Arc::clone(site.datapath), packet, key, reason, cut_len };
         let source = site.datapath.upcall_source(PORTS_MAX as u32);
         if let Err(upcall) = site.datapath.upcalls.push(source, upcall) {
             self.pool.give(upcall.packet);
@@ -469,7 +468,7 @@ impl Io {
             let upcall = Upcall {
                 datapath: Arc::clone(site.datapath),
                 packet,
-                key: Box::new(key.clone()),
+                key: key.clone(),
                 reason: reason(),
                 cut_len,
             };

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
 use portway_buf::Packet;
-use portway_flow::Action;
+use portway_flow::{Action, FlowMask};
 use portway_sync::{Domain, FairQueue, Snapshot};
 use portway_vport::{DeviceTable, NetnsId, PortName, Registry, Vport};
 
@@ -246,8 +246,8 @@ impl Switch {
         now_ns: u64,
     ) -> Result<(), Error> {
         let Ok(key) = portway_flow::extract(&mut packet) else { return Ok(()) };
-        let exact = portway_flow::FlowMask::exact();
-        let program = portway_actions::Program::compile(actions, &key, &exact, &Default::default())?;
+        static EXACT: LazyLock<FlowMask> = LazyLock::new(FlowMask::exact);
+        let program = portway_actions::Program::compile(actions, &key, &EXACT, &Default::default())?;
         let guard = self.domain.pin();
         self.control_lane()
             .execute(datapath, packet, &Arc::new(program), &guard, now_ns)

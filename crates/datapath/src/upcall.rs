@@ -45,7 +45,7 @@ pub struct Upcall {
     /// The packet: one frame with complete checksums; a sample is as it was met.
     pub packet: Packet,
     /// Its key.
-    pub key: Box<FlowKey>,
+    pub key: FlowKey,
     /// Why.
     pub reason: Reason,
     /// Bytes to leave out at the packet's end (a trunc action).
@@ -59,15 +59,17 @@ impl Upcall {
             return;
         }
         self.datapath.counters.add_shared(DP_LOST, 1);
-        if let Some(port) = self.datapath.port(self.key.in_port) {
-            port.count_shared(PortCounter::UpcallFail, 1);
-        }
+        self.count_at_port(PortCounter::UpcallFail);
     }
 
     /// Counts the packet as delivered.
     pub fn count_delivered(&self) {
-        if let Some(port) = self.datapath.port(self.key.in_port) {
-            port.count_shared(PortCounter::UpcallSuccess, 1);
+        self.count_at_port(PortCounter::UpcallSuccess);
+    }
+
+    fn count_at_port(&self, counter: PortCounter) {
+        if let Some(port) = self.datapath.ports.get(self.key.in_port as usize, &self.datapath.pin()) {
+            port.count_shared(counter, 1);
         }
     }
 }

@@ -390,7 +390,7 @@ impl NetlinkServer {
             };
             let Some(connection) = self.connections.get(&number) else { return };
             match send(&connection.data, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(_) => self.bundled.clear(),
+                Ok(_) => self.bundled.drain(..).for_each(|sent| self.server.recycle(sent)),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
                     for delivery in self.bundled.drain(..).rev() {
                         self.server.put_back(client, delivery);

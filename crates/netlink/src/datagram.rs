@@ -45,6 +45,13 @@ impl Datagram {
         Self { buf: Vec::with_capacity(limit.min(USUAL)), limit }
     }
 
+    /// An empty datagram of at most `limit` bytes, in the memory of another.
+    pub fn reusing(mut buf: Vec<u8>, limit: usize) -> Self {
+        buf.clear();
+        buf.reserve(limit.min(USUAL));
+        Self { buf, limit }
+    }
+
     /// What has been written.
     pub fn bytes(&self) -> &[u8] {
         &self.buf
