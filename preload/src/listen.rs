@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Receiving on a socket that only listens: upcalls come in bundles, which are taken apart here.
+//! Receiving on a socket that listens for upcalls, or asks many things at once: what comes, comes in bundles, which are taken apart here.
 //!
 //! A bundle stays in the connection until its last datagram has been received: until then whoever polls the file descriptor finds it
 //! readable.
@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::connection;
 use crate::lock::process_id;
-use crate::socket::Ours;
+use crate::socket::{Link, Ours};
 
 /// What is left of a bundle.
 #[derive(Debug, Default)]
@@ -113,19 +113,21 @@ impl Ours<'_> {
 
     /// The socket has nothing to read. If it has never asked for anything it only listens, and takes what comes in bundles.
     pub(crate) fn listens(self) {
-        if self.netlink.has_asked.load(Ordering::Relaxed)
-            || self.netlink.takes_bundles.load(Ordering::Relaxed)
-        {
+        if !self.netlink.has_asked.load(Ordering::Relaxed) {
+            self.take_bundles(&mut self.netlink.link.lock());
+        }
+    }
+
+    /// Tells portwayd, once, that bundles are welcome.
+    pub(crate) fn take_bundles(self, link: &mut Link) {
+        if self.netlink.has_offered.swap(true, Ordering::Relaxed) {
             return;
         }
-        let mut link = self.netlink.link.lock();
         let told = link.is_online.then(|| connection::command(link.control.as_fd(), Command::TakeBundles));
+        // A portwayd of before knows none, and sends none.
         if told.is_some_and(|told| told.is_ok()) {
             link.settings.takes_bundles = true;
             self.netlink.takes_bundles.store(true, Ordering::Release);
-        } else {
-            // A portwayd of before sends none.
-            self.netlink.has_asked.store(true, Ordering::Relaxed);
         }
     }
 }

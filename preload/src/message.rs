@@ -13,6 +13,9 @@ const GENL_ID_CTRL: u16 = 16;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
+/// From so many messages on a datagram is a batch.
+const BATCH: usize = 8;
+
 /// A message: its header, and all of it.
 pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
@@ -61,6 +64,11 @@ pub(crate) fn text(payload: &[u8]) -> &[u8] {
 
 pub(crate) fn is_dump(kind: u16, flags: u16) -> bool {
     kind >= FIRST_TYPE && flags & NLM_F_REQUEST != 0 && flags & NLM_F_DUMP == NLM_F_DUMP
+}
+
+/// Whether a datagram has so many messages that the answers are worth a bundle.
+pub(crate) fn is_batch(datagram: &[u8]) -> bool {
+    messages(datagram).nth(BATCH - 1).is_some()
 }
 
 /// How many dumps a datagram asks for.

@@ -61,6 +61,9 @@ impl Ours<'_> {
 
     fn attempt(self, link: &mut Link, fd: RawFd, datagram: &[u8]) -> Result<(), Failure> {
         self.go_online(link, connection::open_patiently)?;
+        if message::is_batch(datagram) {
+            self.take_bundles(link);
+        }
         // SAFETY: the program sends on it, so it is open; should it be closed meanwhile, the send fails.
         let data = unsafe { BorrowedFd::borrow_raw(fd) };
         let dumps = message::dumps_started(datagram);

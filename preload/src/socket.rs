@@ -44,7 +44,9 @@ pub(crate) struct Netlink {
     pub(crate) lost: AtomicBool,
     /// A request was sent.
     pub(crate) has_asked: AtomicBool,
-    /// It only listens, and portwayd knows: what comes may come in bundles.
+    /// portwayd was told that bundles are welcome.
+    pub(crate) has_offered: AtomicBool,
+    /// portwayd knows that: what comes may come in bundles.
     pub(crate) takes_bundles: AtomicBool,
     /// Part of a bundle waits in `unread`.
     pub(crate) has_unread: AtomicBool,
@@ -131,6 +133,7 @@ impl Socket {
             dumps: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             has_asked: AtomicBool::new(false),
+            has_offered: AtomicBool::new(false),
             takes_bundles: AtomicBool::new(false),
             has_unread: AtomicBool::new(false),
             unread: ForkLock::new(Unread::default()),
