@@ -240,7 +240,8 @@ impl Ask {
         frame[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17]);
         frame[26..30].copy_from_slice(&self.from.ip.octets());
         frame[30..34].copy_from_slice(&self.to.ip.octets());
-        let sum = frame[14..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
+        let sum =
+            frame[14..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
         let sum = (sum & 0xffff) + (sum >> 16);
         frame[24..26].copy_from_slice(&(!sum as u16).to_be_bytes());
         frame[34..36].copy_from_slice(&(ASK_FROM + own as u16).to_be_bytes());

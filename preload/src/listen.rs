@@ -7,12 +7,12 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
-use portway_netlink_socket::{Command, first_in_bundle, next_in_bundle};
+use portway_netlink_socket::{BUNDLE_MARK, Command, first_in_bundle, next_in_bundle};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::connection;
-use crate::lock::process_id;
+use crate::lock::forks;
 use crate::socket::{Link, Ours};
 
 /// What is left of a bundle.
@@ -22,8 +22,8 @@ pub(crate) struct Unread {
     at: usize,
     /// The connection that it came from.
     inode: u64,
-    /// The process that looked at it: a child and its parent share the connection, not this.
-    process: u32,
+    /// Whether another process may have the connection, too, and receive from it.
+    is_shared: bool,
 }
 
 impl Unread {
@@ -32,16 +32,31 @@ impl Unread {
         let Some(at) = first_in_bundle(received) else { return false };
         self.bytes.clear();
         self.bytes.extend_from_slice(received);
-        (self.at, self.inode, self.process) = (at, inode, process_id());
+        (self.at, self.inode) = (at, inode);
         true
     }
 
     /// The next datagram, and where the one behind it is.
-    fn next(&mut self, inode: u64) -> Option<(&[u8], usize)> {
-        if self.inode != inode || self.bytes.is_empty() || self.process != process_id() {
+    fn next(&mut self, data: BorrowedFd<'_>, inode: u64) -> Option<(&[u8], usize)> {
+        if self.inode != inode || (self.is_shared && !self.is_first(data)) {
             self.bytes.clear();
         }
         next_in_bundle(&self.bytes, self.at)
+    }
+
+    /// Whether it still is what the connection gives next.
+    fn is_first(&self, data: BorrowedFd<'_>) -> bool {
+        let mut first = [0; BUNDLE_MARK];
+        let seen = recv(data, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        seen.is_ok() && self.bytes.starts_with(&first)
+    }
+
+    /// All of it has been received: takes it out of the connection, unless another process that shares the connection has.
+    fn leave(&mut self, data: BorrowedFd<'_>) {
+        if !self.is_shared || self.is_first(data) {
+            drop_first(data);
+        }
+        self.bytes.clear();
     }
 }
 
@@ -77,8 +92,9 @@ impl Ours<'_> {
     ) -> Result<(usize, usize), Errno> {
         let is_look = asked.contains(RecvFlags::PEEK);
         let mut unread = self.netlink.unread.lock();
+        unread.is_shared = forks() != self.netlink.forks_before;
         loop {
-            if let Some((datagram, next)) = unread.next(inode) {
+            if let Some((datagram, next)) = unread.next(data, inode) {
                 let len = datagram.len().min(buffer.len());
                 buffer[..len].copy_from_slice(&datagram[..len]);
                 let whole = datagram.len();
@@ -86,8 +102,7 @@ impl Ours<'_> {
                     unread.at = next;
                     if next_in_bundle(&unread.bytes, next).is_none() {
                         self.netlink.has_unread.store(false, Ordering::Release);
-                        unread.bytes.clear();
-                        drop_first(data);
+                        unread.leave(data);
                     }
                 }
                 return Ok((len, whole));
@@ -97,10 +112,10 @@ impl Ours<'_> {
                 recv(data, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::TRUNC)?;
             let len = len.min(buffer.len());
             if unread.take(&buffer[..len], inode) {
-                let is_empty = unread.next(inode).is_none();
+                let is_empty = unread.next(data, inode).is_none();
                 self.netlink.has_unread.store(!is_empty, Ordering::Release);
                 if is_empty {
-                    drop_first(data);
+                    unread.leave(data);
                 }
                 continue;
             }

@@ -4,6 +4,7 @@
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr;
+use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -57,6 +58,20 @@ impl<T> ForkLock<T> {
             }
         }
     }
+}
+
+/// How often this process and those that it was forked from have forked since this was first asked.
+pub(crate) fn forks() -> u32 {
+    static FORKS: AtomicU32 = AtomicU32::new(0);
+    static WATCH: Once = Once::new();
+    extern "C" fn count() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    WATCH.call_once(|| {
+        // SAFETY: `count` may be called at any time. Without memory for the entry forks are not seen.
+        let _ = unsafe { libc::pthread_atfork(Some(count), None, None) };
+    });
+    FORKS.load(Ordering::Relaxed)
 }
 
 /// The process that calls. It is asked often, so the kernel is asked only once in each: the answer is kept in a page that the kernel
@@ -155,6 +170,7 @@ mod tests {
     #[test]
     fn a_process_knows_itself_also_after_a_fork() {
         let ours = process_id();
+        let forks_before = forks();
         assert_eq!((ours, process_id()), (std::process::id(), std::process::id()));
         // SAFETY: the child calls nothing that takes a lock, and ends at once.
         let child = unsafe { libc::fork() };
@@ -167,6 +183,7 @@ mod tests {
         // SAFETY: `status` is ours.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert_eq!(status, 0);
+        assert_ne!(forks(), forks_before);
     }
 
     #[test]

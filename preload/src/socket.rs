@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::connection::{self, Failure, Opened};
 use crate::listen::Unread;
-use crate::lock::ForkLock;
+use crate::lock::{ForkLock, forks};
 use crate::namespace::Namespace;
 use crate::route::Route;
 use crate::table::{self, Hidden};
@@ -42,6 +42,8 @@ pub(crate) struct Netlink {
     pub(crate) dumps: AtomicU32,
     /// Something was lost that the program has not been told of.
     pub(crate) lost: AtomicBool,
+    /// How often the process had forked when the socket was opened: later children have it, too.
+    pub(crate) forks_before: u32,
     /// A request was sent.
     pub(crate) has_asked: AtomicBool,
     /// portwayd was told that bundles are welcome.
@@ -132,6 +134,7 @@ impl Socket {
             peer: AtomicU32::new(0),
             dumps: AtomicU32::new(0),
             lost: AtomicBool::new(false),
+            forks_before: forks(),
             has_asked: AtomicBool::new(false),
             has_offered: AtomicBool::new(false),
             takes_bundles: AtomicBool::new(false),

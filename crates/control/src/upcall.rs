@@ -31,7 +31,8 @@ impl Server {
         let client = if port_id == 0 { None } else { self.client_by_port_id(netns, port_id) };
         let Some(client) = client else { return upcall.count_lost() };
         let mut message = Datagram::reusing(self.take_buffer(), MESSAGE_MAX);
-        let delivered = encode(&upcall, &options, hash, &mut message).is_ok() && self.push(client, message.into_bytes());
+        let delivered =
+            encode(&upcall, &options, hash, &mut message).is_ok() && self.push(client, message.into_bytes());
         if delivered { upcall.count_delivered() } else { upcall.count_lost() }
     }
 }

@@ -142,12 +142,7 @@ impl Lane {
 }
 
 /// Where a packet is processed that comes from no port.
-fn lone_site<'a>(
-    datapath: &'a Arc<Datapath>,
-    in_port: u32,
-    guard: &'a Guard<'_>,
-    now_ns: u64,
-) -> Site<'a> {
+fn lone_site<'a>(datapath: &'a Arc<Datapath>, in_port: u32, guard: &'a Guard<'_>, now_ns: u64) -> Site<'a> {
     Site { datapath, lens: datapath.lenses.of(in_port, guard), guard, now_ns, shortcuts_from: None }
 }
 

@@ -217,7 +217,8 @@ impl NetlinkServer {
             self.next += 1;
             let token = epoll::EventData::new_u64(number * 2);
             if epoll::add(&self.epoll, &data, token, epoll::EventFlags::IN).is_ok() {
-                self.connections.insert(number, Connection { data, open: None, blocked: false, takes_bundles: false });
+                self.connections
+                    .insert(number, Connection { data, open: None, blocked: false, takes_bundles: false });
             }
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use portway_control::Limits;
 use portway_datapath::{Switch, SwitchConfig};
 use portway_netlink_server::NetlinkServer;
-use portway_netlink_socket::{Command, NetlinkSocket};
+use portway_netlink_socket::{Command, NetlinkSocket, first_in_bundle, next_in_bundle};
 use portway_vport::Registry;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
@@ -67,6 +67,25 @@ fn clients_of_all_kinds() {
     assert!(reply.windows(8).any(|part| part == b"ovs_flow"));
     assert!(good.receive(0).unwrap().is_some(), "the acknowledgement");
     assert!(good.receive(0).unwrap().is_none());
+
+    // Answers to many requests come one by one, unless the client takes them as one.
+    let many = get_family().repeat(20);
+    good.send(&many).unwrap();
+    let one_by_one: Vec<_> = std::iter::from_fn(|| good.receive(0).unwrap()).collect();
+    assert_eq!(one_by_one.len(), 40, "each with an acknowledgement");
+    good.command(Command::TakeBundles).unwrap();
+    good.send(&many).unwrap();
+    let bundle = good.receive(0).unwrap().unwrap();
+    let mut at = first_in_bundle(&bundle).expect("a bundle");
+    for expected in &one_by_one {
+        let (datagram, next) = next_in_bundle(&bundle, at).expect("as many as one by one");
+        assert_eq!(datagram, expected);
+        at = next;
+    }
+    assert!(next_in_bundle(&bundle, at).is_none() && good.receive(0).unwrap().is_none());
+    good.send(b"no message at all").unwrap();
+    good.send(&get_family()[..20]).unwrap();
+    assert!(good.receive(0).unwrap().is_none(), "nothing is no bundle");
 
     handle.stop();
     thread.join().unwrap().unwrap();

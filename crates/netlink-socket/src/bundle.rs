@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Several datagrams in one: a client that listens for upcalls is given, with one system call, all that wait for it.
 //!
-//! A bundle begins with a message header of a type of its own, [`MARK`]. Then come the datagrams, each behind its length (a u32, host
+//! A bundle begins with a message header of a type of its own, [`MARK`], whose sequence number is the bundle's. Then come the datagrams, each behind its length (a u32, host
 //! order), each padded to four bytes.
 
 use crate::protocol::OVERRUN;
@@ -21,13 +21,22 @@ const FULL: usize = 32 << 10;
 #[derive(Debug, Default)]
 pub struct Bundle {
     bytes: Vec<u8>,
+    number: u32,
 }
+
+/// Bytes by which bundles of one connection that follow each other can be told apart.
+pub const BUNDLE_MARK: usize = MARK.len();
+/// Where the sequence number is, and where it ends.
+const SEQUENCE: usize = 8;
+const SEQUENCE_END: usize = 12;
 
 impl Bundle {
     /// Begins anew.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.extend_from_slice(&MARK);
+        self.number = self.number.wrapping_add(1);
+        self.bytes[SEQUENCE..SEQUENCE_END].copy_from_slice(&self.number.to_ne_bytes());
     }
 
     /// Adds a datagram.
@@ -50,7 +59,7 @@ impl Bundle {
 
 /// Where the first datagram is in what was received, if that is a bundle.
 pub fn first_in_bundle(received: &[u8]) -> Option<usize> {
-    received.starts_with(&MARK).then_some(MARK.len())
+    received.starts_with(&MARK[..SEQUENCE]).then_some(MARK.len()).filter(|len| received.len() >= *len)
 }
 
 /// The datagram at a place in a bundle, and the place of the next; `None`: there are no more.
@@ -84,8 +93,10 @@ mod tests {
         assert!(!bundle.is_full());
         bundle.add(&[0; FULL]);
         assert!(bundle.is_full());
+        let mark = bundle.bytes()[..BUNDLE_MARK].to_vec();
         bundle.clear();
-        assert_eq!(unpack(bundle.bytes()), [&[]; 0] as [&[u8]; 0]);
+        assert_ne!(bundle.bytes(), mark, "another bundle");
+        assert!(unpack(bundle.bytes()).is_empty());
     }
 
     #[test]

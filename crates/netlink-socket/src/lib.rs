@@ -26,7 +26,7 @@ mod client;
 mod protocol;
 mod tunnel;
 
-pub use bundle::{Bundle, first_in_bundle, next_in_bundle};
+pub use bundle::{BUNDLE_MARK, Bundle, first_in_bundle, next_in_bundle};
 pub use client::{Error, NetlinkSocket};
 pub use protocol::{Answer, Command, HELLO_LEN, Hello, NOOP, OVERRUN, SOCKET_ENV, SOCKET_PATH, VERSION};
 pub use tunnel::{TUNNEL_ALIAS, TunnelDevice, TunnelKind};

@@ -117,6 +117,51 @@ while not done:
         at += (length + 3) & ~3
 assert count == 100 and parts > 1, (count, parts)
 
+# Many requests in one datagram are answered one by one; what is left can be seen by poll, peeked at, read by a child and by a copy.
+many = b"".join(get_family("ovs_flow", 1000 + number) for number in range(40))
+
+
+def next_is(sock, seq, flags=socket.MSG_DONTWAIT):
+    assert select.select([sock], [], [], 0)[0] == [sock], seq
+    data = sock.recv(65536, flags)
+    assert header(data)[0] == len(data) and header(data)[3] == seq, (header(data), seq)
+
+
+# One has been there for a fork, which makes a difference.
+fresh = open_socket()
+for sock in [a, fresh, a, fresh]:
+    sock.send(many)
+    for number in range(40):
+        next_is(sock, 1000 + number, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        next_is(sock, 1000 + number)
+    assert select.select([a, fresh], [], [], 0)[0] == []
+fresh.close()
+a.send(many)
+copy = a.dup()
+for number in range(40):
+    next_is(copy if number % 2 else a, 1000 + number)
+copy.close()
+a.send(many)
+next_is(a, 1000)
+child = os.fork()
+if child == 0:
+    for number in range(1, 40):
+        next_is(a, 1000 + number)
+    os._exit(0 if poll.poll(0) == [] else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert poll.poll(0) == []
+a.send(many)
+next_is(a, 1000)
+child = os.fork()
+if child == 0:
+    for number in range(1, 40):
+        next_is(a, 1000 + number)
+    a.send(get_family("ovs_flow", 1200))
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+next_is(a, 1200)
+assert poll.poll(0) == []
+
 # Multicast: another's change is told to members; a wrong port id and an empty request are refused.
 b.setsockopt(SOL_NETLINK, 1, 33)
 try:
