@@ -52,6 +52,9 @@ pub(crate) struct Ask {
     /// Exchanges under way.
     #[arg(long, default_value_t = 64)]
     window: usize,
+    /// The number of the first exchange: it says on which ports it is.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
     /// For how long.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -210,7 +213,7 @@ impl Ask {
     /// Asks one after the other until one is answered; returns the number of the next exchange.
     fn find(&self, device: &mut Device) -> Result<u64> {
         let start = Instant::now();
-        for next in 0.. {
+        for next in self.first.. {
             device.add(&self.frame(next)?);
             device.send();
             let mut is_there = false;

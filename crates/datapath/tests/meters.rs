@@ -48,6 +48,7 @@ fn a_flow_with_a_meter_passes_what_the_meter_passes() {
         let packet = Packet::copied_from(&frame).expect("it fits");
         let actions = [Action::Meter(9), Action::Output(p2.port_no())];
         bench.switch.execute(&bench.datapath, packet, &actions, bench.now_ns).expect("it can be done");
+        bench.switch.send_executed(bench.now_ns);
         assert_eq!(w2.received().len(), expected);
     }
     assert_eq!(meter.stats().packets, 22);

@@ -29,6 +29,8 @@ fn every_way_out_cuts() {
             .switch
             .execute(&bench.datapath, packet(1014, 600), &actions, bench.now_ns)
             .expect("it can be done");
+        assert!(w1.received().is_empty(), "it leaves when it is told to");
+        bench.switch.send_executed(bench.now_ns);
         let received: Vec<usize> = w1.received().iter().map(Vec::len).collect();
         let once = [14 + 596, 14 + 20 + 980 - 576];
         assert_eq!(received, once.repeat(if actions.len() == 2 { 2 } else { 1 }), "{actions:?}");
@@ -39,8 +41,10 @@ fn every_way_out_cuts() {
         .switch
         .execute(&bench.datapath, packet(614, 600), std::slice::from_ref(&out), bench.now_ns)
         .expect("it can be done");
+    bench.switch.send_executed(bench.now_ns);
     assert_eq!(w1.received().len(), 1);
     bench.switch.execute(&bench.datapath, packet(1600, 1501), &[out], bench.now_ns).expect("it can be done");
+    bench.switch.send_executed(bench.now_ns);
     assert!(w1.received().is_empty());
     assert_eq!(bench.datapath.drops().get(DropReason::OverMtu), 1);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Several datagrams in one: a client that listens for upcalls is given, with one system call, all that wait for it.
 //!
-//! A bundle begins with a message header of a type of its own, [`MARK`], whose sequence number is the bundle's. Then come the datagrams, each behind its length (a u32, host
-//! order), each padded to four bytes.
+//! A bundle begins with a message header of a type of its own, [`MARK`], whose sequence number is the bundle's. Then come the
+//! datagrams, each behind its length (a u32, host order), each padded to four bytes.
 
 use crate::protocol::OVERRUN;
 

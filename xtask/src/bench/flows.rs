@@ -8,10 +8,9 @@ use super::row::{Goal, Row, last};
 use super::run::Bench;
 use crate::process;
 use crate::product::{Switch, program};
-use crate::world::{Daemon, RUN_DIR};
+use crate::world::{Daemon, Host, RUN_DIR};
 use anyhow::Result;
 use std::path::Path;
-use std::time::Duration;
 
 const SETUP: (&str, &str, Goal) = (
     "flow-setup",
@@ -23,6 +22,11 @@ const LATENCY: (&str, &str, Goal) = (
     "what a flow's first packet waits for stock ovs-vswitchd, one at a time",
     Goal::Reported { aim: 1.0 },
 );
+
+/// Exchanges under way at a time: enough for either datapath to have full batches.
+const WINDOW: u32 = 256;
+/// Beyond the exchanges of the measurement before, so that flows are new again.
+const LONE_FROM: u32 = 600_000;
 
 /// What one side did.
 struct Figures {
@@ -84,26 +88,22 @@ fn through(bench: &Bench, kind: &str) -> Result<Figures> {
     };
     let _vswitchd = Peer::up_behind(&wrap, "ovs-flows.sh", &[kind, PORTS[0], PORTS[1]])?;
     hosts.meet()?;
-    let many = exchange(&hosts, bench.seconds(), 64)?;
+    let many = exchange(&hosts, bench.seconds(), WINDOW, 0)?;
     let flows = number(&many, "flows_per_second")?;
-    let single = exchange(&hosts, bench.seconds().div_ceil(2), 1)?;
+    let single = exchange(&hosts, bench.seconds().div_ceil(2), 1, LONE_FROM)?;
     let wait_us = number(&single, "median_us")?;
     Ok(Figures { flows, wait_us })
 }
 
-/// Exchanges datagrams, so many at a time.
-fn exchange(hosts: &Pair, seconds: u32, window: u32) -> Result<String> {
-    let (one, two) = (&hosts.one, &hosts.two);
+/// Exchanges datagrams, so many at a time. `first`: the number of the first exchange; each has ports of its own.
+fn exchange(hosts: &Pair, seconds: u32, window: u32, first: u32) -> Result<String> {
     let bench = program("portway-bench").display().to_string();
     let log = Path::new(RUN_DIR).join("answer.log");
-    let mut answer = Daemon::start(two.command(&bench).args(["answer", &two.address]), &log)?;
-    let listening = || {
-        let sockets = process::capture(two.command("ss").args(["-Hlun"]));
-        sockets.is_ok_and(|text| text.lines().count() >= 900)
-    };
-    answer.wait_until(Duration::from_secs(10), listening)?;
-    let (seconds, window) = (seconds.to_string(), window.to_string());
-    let mut ask = one.command(&bench);
-    ask.args(["ask", &one.address, &two.address, "--seconds", &seconds, "--window", &window]);
+    let _answer = Daemon::start(hosts.two.command(&bench).args(["answer", "eth0"]), &log)?;
+    let address = |host: &Host| format!("{},{}", host.mac, host.address);
+    let (seconds, window, first) = (seconds.to_string(), window.to_string(), first.to_string());
+    let mut ask = hosts.one.command(&bench);
+    ask.args(["ask", "eth0", &address(&hosts.one), &address(&hosts.two)]);
+    ask.args(["--seconds", &seconds, "--window", &window, "--first", &first]);
     process::capture(&mut ask)
 }
