@@ -95,7 +95,8 @@ pub(crate) fn process_id() -> u32 {
     getpid()
 }
 
-fn getpid() -> u32 {
+/// The same, asked of the kernel: right also in a child that borrows its parent's memory (`vfork`), which the page does not see.
+pub(crate) fn getpid() -> u32 {
     rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 

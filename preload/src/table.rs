@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use crate::lock::ForkLock;
+use crate::lock::{ForkLock, getpid};
 use crate::socket::Socket;
 
 const CHUNK: usize = 256;
@@ -40,16 +40,12 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 /// Whether the table is another process's: the caller is a child that only borrows its memory.
 pub(crate) fn is_borrowed() -> bool {
     let owner = OWNER.load(Ordering::Relaxed);
-    owner != 0 && owner != process_id()
-}
-
-fn process_id() -> u32 {
-    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+    owner != 0 && owner != getpid()
 }
 
 /// After a `fork`, in the child: what it has is its own. (`vfork` does not call this.)
 extern "C" fn own() {
-    OWNER.store(process_id(), Ordering::Relaxed);
+    OWNER.store(getpid(), Ordering::Relaxed);
 }
 
 /// The mark of a file descriptor that is the library's own.
