@@ -55,8 +55,11 @@ const GRE_SILENT: Excuse = Excuse::Different(
 /// Steps by name, "scenario:step".
 const BY_NAME: &[(&str, Excuse)] = &[
     ("datapath-percpu:12", PER_CPU),
+    ("datapath-percpu:14", PER_CPU),
     ("datapath-percpu:17", PER_CPU),
+    ("datapath-percpu:19", PER_CPU),
     ("datapath-percpu:22", PER_CPU),
+    ("datapath-percpu:24", PER_CPU),
     ("datapath-percpu:26", PER_CPU),
     ("datapath-percpu:31", PER_CPU),
     ("datapath-percpu:32", PER_CPU),
