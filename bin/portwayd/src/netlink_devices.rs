@@ -91,11 +91,7 @@ impl Devices {
         if *count > 1 {
             return;
         }
-        let netns = match datapath.netns().as_fd() {
-            Some(fd) => Netns::from_borrowed(fd),
-            None => Netns::current(),
-        };
-        if let Err(error) = netns.and_then(|netns| self.watch.watch(&netns)) {
+        if let Err(error) = namespace(datapath).and_then(|netns| self.watch.watch(&netns)) {
             tracing::error!(datapath = %datapath.name(), "its devices are not followed: {error}");
         }
     }
@@ -134,7 +130,7 @@ impl Devices {
                     if port.port_type() == OVS_VPORT_TYPE_NETDEV || port.kind().is_tunnel() {
                         self.switch.port_detach(&port);
                     } else if matches!(event.what, Change::MovedAway { .. }) {
-                        self.moved.push(Arc::downgrade(&port));
+                        self.follow(&port);
                     }
                 }
             }
@@ -150,7 +146,33 @@ impl Devices {
                 self.ports(netns, *ifindex).iter().for_each(|port| self.switch.port_refresh(port));
             }
             Change::NamespaceGone => self.namespace_gone(netns),
-            Change::Appeared(_) => {}
+            // A device that was moved may have come back.
+            Change::Elsewhere | Change::Appeared(_) => self.look_elsewhere(netns),
+        }
+    }
+
+    /// The device of an internal port has been moved. What becomes of it there is heard of from here.
+    fn follow(&mut self, port: &Arc<Vport>) {
+        let datapaths = self.switch.datapaths();
+        let Some(datapath) = datapaths.iter().find(|datapath| datapath.id() == port.datapath()) else {
+            return;
+        };
+        if let Err(error) = namespace(datapath).and_then(|netns| self.watch.watch_elsewhere(&netns)) {
+            tracing::warn!(port = %port.name(), "its device is not followed into another namespace: {error}");
+        }
+        let is_it = |moved: &Weak<Vport>| std::ptr::eq(moved.as_ptr(), Arc::as_ptr(port));
+        if !self.moved.iter().any(is_it) {
+            self.moved.push(Arc::downgrade(port));
+        }
+        // What it is now; all later changes are told.
+        self.switch.port_refresh(port);
+    }
+
+    /// Something became of some device in a namespace that `netns` knows of.
+    fn look_elsewhere(&mut self, netns: NetnsId) {
+        self.moved.retain(|moved| moved.strong_count() != 0);
+        for port in self.moved.iter().filter_map(Weak::upgrade).filter(|port| port.netns() == netns) {
+            self.switch.port_refresh(&port);
         }
     }
 
@@ -167,5 +189,13 @@ impl Devices {
                 Err(error) => tracing::warn!(datapath = %datapath.name(), "it stays: {error}"),
             }
         }
+    }
+}
+
+/// The namespace of a datapath.
+fn namespace(datapath: &Datapath) -> Result<Netns, portway_netwatch::Error> {
+    match datapath.netns().as_fd() {
+        Some(fd) => Netns::from_borrowed(fd),
+        None => Netns::current(),
     }
 }

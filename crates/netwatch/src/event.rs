@@ -62,6 +62,9 @@ pub enum Change {
         /// Whether it is up now.
         is_up: bool,
     },
+    /// Something became of a device in another namespace that this one has a number for (or here): see
+    /// [`crate::WatchHandle::watch_elsewhere`].
+    Elsewhere,
     /// The namespace is gone as far as anybody but this process can tell: no name refers to it and no process is in it. It is
     /// no longer watched; what still holds it open should let go.
     NamespaceGone,

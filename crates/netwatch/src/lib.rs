@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
+mod elsewhere;
 mod error;
 mod event;
 mod link;

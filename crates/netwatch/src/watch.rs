@@ -12,6 +12,7 @@ use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::{Errno, read, write};
 
 use crate::anchor::{Anchor, MOUNTS, find};
+use crate::elsewhere::Elsewhere;
 use crate::event::{Change, Event};
 use crate::space::Space;
 use crate::{Error, Link, Netns, NetnsId};
@@ -21,10 +22,15 @@ const TOKEN_COMMANDS: u64 = 0;
 const TOKEN_MOUNTS: u64 = 1;
 /// Events taken from the kernel at once.
 const READY_MAX: usize = 64;
+/// Tokens of one namespace, from a multiple of this on: its socket's, its process's, that of its socket for others.
+const TOKENS: u64 = 4;
+const PROCESS: u64 = 1;
+const ELSEWHERE: u64 = 2;
 
 enum Command {
     Watch(Box<Space>),
     Unwatch(NetnsId),
+    Elsewhere(NetnsId, Elsewhere),
     Stop,
 }
 
@@ -43,6 +49,14 @@ impl WatchHandle {
         let links = space.links();
         self.command(Command::Watch(Box::new(space)));
         Ok(links)
+    }
+
+    /// Tells of changes to devices in other namespaces, too, that `netns`, which is watched, has a number for ([`Change::Elsewhere`]):
+    /// for as long as it is watched. Doing it twice does no harm.
+    pub fn watch_elsewhere(&self, netns: &Netns) -> Result<(), Error> {
+        let socket = Elsewhere::open(netns)?;
+        self.command(Command::Elsewhere(netns.id(), socket));
+        Ok(())
     }
 
     /// Takes one [`WatchHandle::watch`] back.
@@ -67,8 +81,9 @@ impl WatchHandle {
 struct Entry {
     space: Box<Space>,
     anchor: Anchor,
-    /// Token of its socket; the next one is its process's.
+    /// Its first token.
     token: u64,
+    elsewhere: Option<Elsewhere>,
     /// How often it was asked to be watched.
     count: usize,
 }
@@ -108,8 +123,15 @@ impl Watcher {
         let ((to_us, commands), (events, from_us)) = (unbounded(), unbounded());
         let wake = Arc::new(wake);
         let handle = WatchHandle { commands: to_us, wake: Arc::clone(&wake) };
-        let watcher =
-            Self { epoll, _mounts: mounts, wake, commands, events, entries: HashMap::new(), next_token: 2 };
+        let watcher = Self {
+            epoll,
+            _mounts: mounts,
+            wake,
+            commands,
+            events,
+            entries: HashMap::new(),
+            next_token: TOKENS,
+        };
         Ok((watcher, handle, from_us))
     }
 
@@ -158,6 +180,7 @@ impl Watcher {
                         self.entries.remove(&id);
                     }
                 }
+                Command::Elsewhere(id, socket) => self.add_elsewhere(id, socket)?,
                 Command::Stop => return Ok(false),
             }
         }
@@ -175,12 +198,21 @@ impl Watcher {
             return Ok(());
         };
         let token = self.next_token;
-        self.next_token += 2;
+        self.next_token += TOKENS;
         self.poll(space.as_fd(), token)?;
         if let Anchor::Process(process) = &anchor {
-            self.poll(process.as_fd(), token + 1)?;
+            self.poll(process.as_fd(), token + PROCESS)?;
         }
-        self.entries.insert(id, Entry { space, anchor, token, count: 1 });
+        self.entries.insert(id, Entry { space, anchor, token, elsewhere: None, count: 1 });
+        Ok(())
+    }
+
+    fn add_elsewhere(&mut self, id: NetnsId, socket: Elsewhere) -> Result<(), Error> {
+        let Some(entry) = self.entries.get(&id).filter(|entry| entry.elsewhere.is_none()) else {
+            return Ok(());
+        };
+        self.poll(socket.as_fd(), entry.token + ELSEWHERE)?;
+        self.entries.entry(id).and_modify(|entry| entry.elsewhere = Some(socket));
         Ok(())
     }
 
@@ -189,13 +221,19 @@ impl Watcher {
         epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).map_err(Error::call("epoll_ctl"))
     }
 
-    /// A namespace's socket (even tokens) or its process (odd ones) has something.
+    /// One of a namespace's descriptors has something.
     fn handle_namespace(&mut self, token: u64) -> bool {
         // Unwatched by a command that came with the same wake-up: nothing to do.
-        let found = self.entries.iter_mut().find(|(_, entry)| entry.token == token & !1);
+        let found = self.entries.iter_mut().find(|(_, entry)| entry.token == token - token % TOKENS);
         let Some((&id, entry)) = found else { return true };
-        if token & 1 == 1 {
+        if token % TOKENS == PROCESS {
             return self.hold_again(id);
+        }
+        if token % TOKENS == ELSEWHERE {
+            if entry.elsewhere.as_ref().is_some_and(|socket| socket.drain().is_err()) {
+                entry.elsewhere = None;
+            }
+            return self.tell(id, Change::Elsewhere);
         }
         let mut changes = Vec::new();
         // A socket that fails for good tells nothing more; its namespace is still followed by its anchor.
@@ -218,7 +256,7 @@ impl Watcher {
         match find(id) {
             Some(anchor) => {
                 entry.anchor = anchor;
-                let token = entry.token + 1;
+                let token = entry.token + PROCESS;
                 match &self.entries[&id].anchor {
                     // When it cannot be polled the next change of the mount table brings the next look.
                     Anchor::Process(process) => drop(self.poll(process.as_fd(), token)),

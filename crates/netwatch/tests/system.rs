@@ -232,6 +232,29 @@ fn unwatched_namespaces_are_silent_and_watching_twice_needs_two_ends() {
 }
 
 #[test]
+fn news_of_a_device_come_from_where_it_was_moved_to() {
+    let (space, other) = (Space::new("here"), Space::new("there"));
+    let watch = Watch::new();
+    let id = space.netns.id();
+    watch.handle.watch(&space.netns).unwrap();
+    space.ip("link add v0 type veth peer name w0");
+    // The peer is made first.
+    let peer = watch.next(id, "w0 appears", appeared("w0"));
+    let index = watch.next(id, "v0 appears", appeared("v0"));
+    space.ip(&format!("link set v0 netns {}", other.name));
+    let moved = Change::MovedAway { ifindex: index, name: "v0".into() };
+    watch.next(id, "moved away", |change| (*change == moved).then_some(()));
+    for _ in 0..2 {
+        watch.handle.watch_elsewhere(&space.netns).unwrap();
+    }
+    other.ip("link set v0 mtu 1400");
+    watch.next(id, "something elsewhere", |change| (*change == Change::Elsewhere).then_some(()));
+    // The namespace over there can go, and its device with it.
+    drop(other);
+    assert_eq!(watch.next(id, "w0 gone", name_of(peer)), "w0");
+}
+
+#[test]
 fn devices_are_found_by_name_and_index() {
     let (space, other) = (Space::new("links"), Space::new("other"));
     space.veth("v0", &other, "w0");

@@ -59,6 +59,7 @@ impl Control {
             | Change::Address { ifindex, mac: _ }
             | Change::Link { ifindex, is_up: _ } => self.device_changed(netns, *ifindex),
             Change::NamespaceGone => self.namespace_gone(netns),
+            Change::Elsewhere => self.refresh_moved(),
         }
     }
 
@@ -222,6 +223,10 @@ impl Control {
     /// Looks at it.
     pub(crate) fn look(&self) {
         self.retry(&|(netns, _)| netns.is_some());
+        self.refresh_moved();
+    }
+
+    fn refresh_moved(&self) {
         let moved: Vec<_> = {
             let mut tables = self.lock();
             tables.moved.retain(|port| port.upgrade().is_some_and(|port| port.is_alive()));
