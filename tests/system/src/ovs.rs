@@ -114,7 +114,11 @@ impl Ovs {
     pub fn complaints(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self.folder.join("vs.log")).unwrap_or_default();
         let bad = |line: &&str| ["|WARN|", "|ERR|", "|EMER|"].iter().any(|level| line.contains(level));
-        let slow = |line: &&str| line.contains("|timeval|WARN|") || line.contains("|timeval(");
+        let slow = |line: &&str| {
+            ["|timeval|WARN|", "|timeval(", "|WARN|Spent an unreasonably long"]
+                .iter()
+                .any(|say| line.contains(say))
+        };
         let gone = |line: &&str| line.contains("STP status on nonexistent port");
         log.lines().filter(bad).filter(|line| !slow(line) && !gone(line)).map(str::to_owned).collect()
     }

@@ -248,8 +248,10 @@ fn vswitchd_makes_devices() {
     ovs.start(&lab);
     pings(&lab.hosts[0], "10.9.0.2", 1402);
     within("all are there", settled);
-    // Before ports go: of packets that come out of one that it has forgotten it complains itself.
-    assert_eq!(ovs.complaints(), [""; 0]);
+    // Of packets that came out of a tunnel while it was not looking it complains itself.
+    let mut complaints = ovs.complaints();
+    complaints.retain(|line| !line.contains("receive tunnel port not found"));
+    assert_eq!(complaints, [""; 0]);
     for port in ["vx", "gn", "gr"] {
         ovs.vsctl(&format!("del-port {port}"));
     }
