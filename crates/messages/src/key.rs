@@ -24,7 +24,7 @@ pub use tunnel::put_tunnel_info;
 pub(crate) use attrs::structure_len;
 pub(crate) use decode::read_structure;
 pub(crate) use encode::structure;
-pub(crate) use tunnel::{put_tunnel, read_tunnel};
+pub(crate) use tunnel::{put_set_tunnel, read_tunnel};
 
 /// The port number that stands for "none" in a key: what a key without OVS_KEY_ATTR_IN_PORT has (DP_MAX_PORTS).
 pub const NO_PORT: u32 = 0xffff;

@@ -72,7 +72,7 @@ fn packet_of(frame: &[u8], how: u8) -> Option<Packet> {
     Some(packet)
 }
 
-/// A list is refused, or a packet that it is done to ends as an effect or a drop at least once. What is read is written as it was.
+/// A list is refused, or a packet that it is done to ends as an effect or a drop at least once. What is written is read again.
 /// Returns whether it was done.
 pub fn fuzz_one(data: &[u8]) -> bool {
     let mut input = Input::new(data);
@@ -84,8 +84,9 @@ pub fn fuzz_one(data: &[u8]) -> bool {
         input.bytes(len)
     };
     let Ok(actions) = decode_actions(&list) else { return false };
-    if let Ok(again) = encode_actions(&actions) {
-        assert_eq!(decode_actions(&again).as_ref(), Ok(&actions), "what is written is read");
+    if let Ok(written) = encode_actions(&actions) {
+        let again = decode_actions(&written).map(|read| encode_actions(&read));
+        assert_eq!(again, Ok(Ok(written)), "what is written is read and written the same");
     }
     let frame = input.rest();
     let Some(mut packet) = packet_of(frame, how) else { return false };

@@ -7,7 +7,7 @@ use portway_netlink::{AttrBuilder, Error};
 use portway_uapi::openvswitch as ovs;
 use zerocopy::network_endian::{U16, U32};
 
-use crate::key::{put_tunnel, structure};
+use crate::key::{put_set_tunnel, structure};
 
 /// A list as the payload of its attribute.
 ///
@@ -98,9 +98,7 @@ fn put_set(out: &mut AttrBuilder<'_>, set: &Set) -> Result<(), Error> {
     let (id, key, mask) = set_parts(set);
     let group = id.group();
     if id == GroupId::Tunnel {
-        return out.nest_unmarked(ovs::OVS_ACTION_ATTR_SET, |out| {
-            put_tunnel(out, &key, key.tun_proto, key.tun_opts_len)
-        });
+        return out.nest_unmarked(ovs::OVS_ACTION_ATTR_SET, |out| put_set_tunnel(out, &key));
     }
     // Of a label stack, the outermost entry is what can be set.
     let bytes = |key: &FlowKey| {

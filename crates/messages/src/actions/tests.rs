@@ -71,6 +71,57 @@ fn refusals_name_the_reason() {
     assert_eq!(ActionError::Short("userspace").errno(), Errno::ERANGE);
 }
 
+/// A set action with a tunnel of these attributes beside those that it must have.
+fn set_tunnel(more: &[u8]) -> Vec<u8> {
+    let needed = [
+        one(ovs::OVS_TUNNEL_KEY_ATTR_IPV4_DST, &[10, 0, 0, 1]),
+        one(ovs::OVS_TUNNEL_KEY_ATTR_TTL, &[64]),
+        more.to_vec(),
+    ];
+    one(ovs::OVS_ACTION_ATTR_SET, &one(ovs::OVS_KEY_ATTR_TUNNEL, &needed.concat()))
+}
+
+/// Option lists of every size, and options that say that they are longer or shorter than they are.
+#[test]
+fn tunnel_options_of_every_size() {
+    for len in 0..=260_usize {
+        // One option after another, as long as an option can be.
+        let mut options = Vec::new();
+        while options.len() < len {
+            let words = ((len - options.len()) / 4).saturating_sub(1).min(31);
+            options.extend([1, 2, 3, words as u8]);
+            options.resize(options.len() + words * 4, 0xab);
+        }
+        options.truncate(len);
+        let list = set_tunnel(&one(ovs::OVS_TUNNEL_KEY_ATTR_GENEVE_OPTS, &options));
+        let fits = len <= 252 && len % 4 == 0;
+        assert_eq!(decode_actions(&list).is_ok(), fits, "{len} bytes");
+        let Ok(read) = decode_actions(&list) else { continue };
+        let written = encode_actions(&read).unwrap();
+        // Of an empty list nothing is told, in the kernel neither.
+        assert!(len == 0 || decode_actions(&written) == Ok(read), "{len}");
+        for words in 0..32_usize {
+            let Some(said) = options.get_mut(3) else { break };
+            *said = words as u8;
+            let list = set_tunnel(&one(ovs::OVS_TUNNEL_KEY_ATTR_GENEVE_OPTS, &options));
+            if 4 + words * 4 > len {
+                assert_eq!(decode_actions(&list), Err(ActionError::GeneveOptions), "{len} {words}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bridges_tunnel_metadata_is_told_as_such() {
+    let bridge = one(ovs::OVS_TUNNEL_KEY_ATTR_IPV4_INFO_BRIDGE, &[]);
+    let id = one(ovs::OVS_TUNNEL_KEY_ATTR_ID, &[0, 0, 0, 0, 0, 0, 0, 5]);
+    for nest in [bridge.clone(), [id, bridge].concat()] {
+        let list = one(ovs::OVS_ACTION_ATTR_SET, &one(ovs::OVS_KEY_ATTR_TUNNEL, &nest));
+        let read = decode_actions(&list).unwrap();
+        assert_eq!(encode_actions(&read).unwrap(), list);
+    }
+}
+
 #[test]
 fn nesting_ends() {
     let nested = |depth| (0..depth).fold(Vec::new(), |list, _| one(ovs::OVS_ACTION_ATTR_CLONE, &list));

@@ -32,6 +32,19 @@ pub(crate) fn put_tunnel(
     out.nest_unmarked(ovs::OVS_KEY_ATTR_TUNNEL, |out| put_fields(out, key, proto, opts_len))
 }
 
+/// Writes the nest of a set action, which, unlike a match, may ask for the metadata of a bridge port: only then it has no destination.
+pub(crate) fn put_set_tunnel(out: &mut AttrBuilder<'_>, key: &FlowKey) -> Result<(), Error> {
+    if key.tun_proto != 4 || key.tun_dst[..4] != [0; 4] {
+        return put_tunnel(out, key, key.tun_proto, key.tun_opts_len);
+    }
+    out.nest_unmarked(ovs::OVS_KEY_ATTR_TUNNEL, |out| {
+        if key.tun_flags & tunnel_flags::KEY != 0 {
+            out.put_be64(ovs::OVS_TUNNEL_KEY_ATTR_ID, key.tun_id.get())?;
+        }
+        out.put_flag(ovs::OVS_TUNNEL_KEY_ATTR_IPV4_INFO_BRIDGE)
+    })
+}
+
 /// Writes a tunnel's metadata as a nest of this kind.
 ///
 /// # Errors
