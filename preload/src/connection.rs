@@ -5,8 +5,8 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portway_netlink_socket::{Answer, Command, Hello, SOCKET_ENV, SOCKET_PATH};
@@ -17,6 +17,8 @@ use rustix::net::{
     SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
 };
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::namespace::{Namespace, Proof};
 
 /// How long requests wait for a portwayd that has gone away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +37,27 @@ pub(crate) enum Failure {
     Gone(Errno),
     /// It, or the operating system, says no.
     Refused(Errno),
+}
+
+/// Where a socket was opened, and what its opener might do there: a new connection of it has that, too.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) proof: Arc<Proof>,
+}
+
+impl Place {
+    /// The calling thread's.
+    pub(crate) fn current() -> Result<Self, Errno> {
+        let namespace = Namespace::current()?;
+        let proof = namespace.proof()?;
+        Ok(Self { namespace, proof })
+    }
+
+    /// Whether its file descriptors are still what they were: programs may close what they do not know.
+    pub(crate) fn is_open(&self) -> bool {
+        self.namespace.is_open() && self.proof.is_open()
+    }
 }
 
 /// A connection that was opened.
@@ -69,13 +92,13 @@ pub(crate) fn was_seen() -> bool {
 
 /// As [`open`]. If portwayd has been there before, it is waited for: it is being restarted, and a program that is refused
 /// everything meanwhile would draw its conclusions. All waiting together ends [`PATIENCE`] after portwayd was missed first.
-pub(crate) fn open_patiently(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
-    patiently(|| open(netns, port_id))
+pub(crate) fn open_patiently(place: &Place, port_id: u32) -> Result<Opened, Failure> {
+    patiently(|| open(place, port_id))
 }
 
 /// As [`open_patiently`], to ask for tunnel devices.
-pub(crate) fn open_for_links(netns: BorrowedFd<'_>) -> Result<Opened, Failure> {
-    patiently(|| open_for(libc::NETLINK_ROUTE, netns, 0))
+pub(crate) fn open_for_links(place: &Place) -> Result<Opened, Failure> {
+    patiently(|| open_for(libc::NETLINK_ROUTE, place, 0))
 }
 
 fn patiently(open: impl Fn() -> Result<Opened, Failure>) -> Result<Opened, Failure> {
@@ -99,18 +122,18 @@ fn is_given_up() -> bool {
 }
 
 /// Connects. `port_id`: the one wanted, or 0.
-pub(crate) fn open(netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
-    open_for(libc::NETLINK_GENERIC, netns, port_id)
+pub(crate) fn open(place: &Place, port_id: u32) -> Result<Opened, Failure> {
+    open_for(libc::NETLINK_GENERIC, place, port_id)
 }
 
-fn open_for(protocol: i32, netns: BorrowedFd<'_>, port_id: u32) -> Result<Opened, Failure> {
+fn open_for(protocol: i32, place: &Place, port_id: u32) -> Result<Opened, Failure> {
     let flags = SocketFlags::CLOEXEC;
     let data = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(refused)?;
     let address = SocketAddrUnix::new(path()).map_err(Failure::Gone)?;
     retry_on_intr(|| connect(&data, &address)).map_err(Failure::Gone)?;
     let (control, theirs) = pair().map_err(refused)?;
-    let fds = [netns, theirs.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let fds = [place.namespace.as_fd(), theirs.as_fd(), place.proof.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     let hello = Hello { protocol: protocol as u32, port_id }.encode();
@@ -129,13 +152,17 @@ pub(crate) fn command(control: BorrowedFd<'_>, command: Command) -> Result<u32, 
     answer(control)
 }
 
-/// Sends a request and waits until it has been carried out.
-pub(crate) fn request(data: BorrowedFd<'_>, control: BorrowedFd<'_>, datagram: &[u8]) -> Result<(), Failure> {
+/// Sends a request and waits until it has been carried out. `true`: something was lost, perhaps the answer.
+pub(crate) fn request(
+    data: BorrowedFd<'_>,
+    control: BorrowedFd<'_>,
+    datagram: &[u8],
+) -> Result<bool, Failure> {
     // An answer that nobody waited for (a request by `write`, or one whose sender died in a fork) is not that to this request.
     let mut stale = [0; Answer::LEN];
     while recv(control, &mut stale, RecvFlags::DONTWAIT).is_ok_and(|(_, len)| len > 0) {}
     send_all(data, datagram)?;
-    answer(control).map(drop)
+    answer(control).map(|value| value == Answer::LOST)
 }
 
 /// Sends, also on a socket that does not wait: a netlink request never waits for a reader.

@@ -15,7 +15,8 @@
 //! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
 //!   goes away, sockets wait for it: a request waits up to five seconds, then it is answered ENOENT, and when it is
 //!   back, sockets are connected again with their port ids, options and memberships. Those with memberships are told ENOBUFS
-//!   once, since they have missed something.
+//!   once, since they have missed something. Sockets that only listen are connected again, too: a thread looks for portwayd
+//!   while it is away.
 //!
 //! What it does not see: system calls that do not go through libc's functions, as `stdio`'s own do not; two processes that share one
 //! socket after `fork` and use it at the same time; a socket that is passed to another program by `exec` or `SCM_RIGHTS`. An
@@ -25,6 +26,7 @@
 //! socket; `connection.rs`, its two connections.
 
 mod address;
+mod ancillary;
 mod connection;
 mod hooks;
 mod kernel;
@@ -41,3 +43,4 @@ mod request;
 mod route;
 mod socket;
 mod table;
+mod watch;

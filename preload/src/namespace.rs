@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use portway_netlink_socket::{make_proof, proves_net_admin};
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 
@@ -15,6 +16,28 @@ use crate::table::Hidden;
 pub(crate) struct Namespace {
     fd: Hidden,
     inode: u64,
+    /// What showed that its maker was an administrator here, or was none, the last time.
+    proofs: ForkLock<[Option<Arc<Proof>>; 2]>,
+}
+
+/// A proof of what the opener of sockets might do ([`make_proof`]). Sockets of openers that might do the same share it.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    fd: Hidden,
+    inode: u64,
+}
+
+impl Proof {
+    /// As [`Namespace::is_open`].
+    pub(crate) fn is_open(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| stat.st_ino == self.inode)
+    }
+}
+
+impl AsFd for Proof {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 static LAST: ForkLock<Option<Arc<Namespace>>> = ForkLock::new(None);
@@ -31,9 +54,25 @@ impl Namespace {
         if let Some(known) = last.as_ref().filter(|known| known.inode == inode && known.is_open()) {
             return Ok(Arc::clone(known));
         }
-        let namespace = Arc::new(Self { fd: Hidden::new(fd)?, inode });
+        let namespace = Arc::new(Self { fd: Hidden::new(fd)?, inode, proofs: ForkLock::new([None, None]) });
         *last = Some(Arc::clone(&namespace));
         Ok(namespace)
+    }
+
+    /// A proof of what the calling thread, which is in it, may do here now.
+    pub(crate) fn proof(&self) -> Result<Arc<Proof>, Errno> {
+        let made = make_proof()?;
+        let mut proofs = self.proofs.lock();
+        let known = &mut proofs[usize::from(proves_net_admin(&made))];
+        if let Some(known) = known.as_ref().filter(|known| known.is_open()) {
+            return Ok(Arc::clone(known));
+        }
+        let inode = fstat(&made)?.st_ino;
+        let proof = Arc::new(Proof { fd: Hidden::new(made)?, inode });
+        let forgotten = known.replace(Arc::clone(&proof));
+        drop(proofs);
+        drop(forgotten);
+        Ok(proof)
     }
 
     /// Whether the calling thread is in it.

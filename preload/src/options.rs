@@ -46,6 +46,8 @@ impl Ours<'_> {
             netlink.port_id.store(to.port_id, Ordering::Release);
         }
         netlink.is_bound.store(true, Ordering::Release);
+        // Whoever names itself may look at where messages come from.
+        self.tell_groups(&mut link)?;
         for group in (1..=32).filter(|group| to.groups & 1 << (group - 1) != 0) {
             self.join(&mut link, group)?;
         }
@@ -75,7 +77,36 @@ impl Ours<'_> {
         }
     }
 
+    /// Has portwayd say for which groups messages were made.
+    fn tell_groups(self, link: &mut Link) -> Result<(), Errno> {
+        if !self.netlink.tells_groups.swap(true, Ordering::AcqRel) {
+            self.command(link, Command::TellGroups)?;
+        }
+        Ok(())
+    }
+
+    /// The program wants to know where a message comes from: from now on that is known.
+    pub(crate) fn is_asked_for_source(self) {
+        if !self.netlink.tells_groups.load(Ordering::Relaxed) {
+            // A connection that has ended is found out by others.
+            let _ = self.tell_groups(&mut self.netlink.link.lock());
+        }
+    }
+
+    /// Whether a message's group is told beside it.
+    pub(crate) fn wants_packet_info(self) -> bool {
+        self.netlink.packet_info.load(Ordering::Acquire)
+    }
+
+    /// SO_RCVBUF has been set to this.
+    pub(crate) fn set_room(self, bytes: u32) -> Result<(), Errno> {
+        let mut link = self.netlink.link.lock();
+        link.settings.room = Some(bytes);
+        self.command(&mut link, Command::Room(bytes))
+    }
+
     fn join(self, link: &mut Link, group: u32) -> Result<(), Errno> {
+        self.tell_groups(link)?;
         self.command(link, Command::Join(group))?;
         link.settings.groups.insert(group);
         Ok(())
@@ -98,6 +129,10 @@ impl Ours<'_> {
                 let bit = 1 << option;
                 let options = link.settings.options & !bit | if value != 0 { bit } else { 0 };
                 link.settings.options = options;
+                if option == libc::NETLINK_PKTINFO {
+                    self.netlink.packet_info.store(value != 0, Ordering::Release);
+                    self.tell_groups(&mut link)?;
+                }
                 if option == libc::NETLINK_CAP_ACK || option == libc::NETLINK_EXT_ACK {
                     let ack = link.settings.ack();
                     self.command(&mut link, ack)?;

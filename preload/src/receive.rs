@@ -6,11 +6,12 @@ use std::ffi::c_int;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::Ordering;
 
-use portway_netlink_socket::{NOOP, OVERRUN};
+use portway_netlink_socket::{OVERRUN, marked_group};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use crate::address::Address;
 use crate::message;
 use crate::socket::Ours;
 
@@ -28,6 +29,16 @@ pub(crate) struct Received {
     pub(crate) value: usize,
     /// MSG_TRUNC if there was not room for all of it.
     pub(crate) flags: c_int,
+    /// The multicast group that it was made for; 0: none.
+    pub(crate) group: u32,
+}
+
+impl Received {
+    /// Where it comes from: the kernel, and for which of the groups that fit into an address.
+    pub(crate) fn source(&self) -> Address {
+        let groups = if (1..=32).contains(&self.group) { 1 << (self.group - 1) } else { 0 };
+        Address { port_id: 0, groups }
+    }
 }
 
 /// Gives the thread's buffer to `work`. A signal handler that receives while its thread does, and a thread that ends, get another.
@@ -69,15 +80,16 @@ impl Ours<'_> {
             return Err(Errno::OPNOTSUPP);
         }
         with_buffer(|buffer| {
-            let whole = self.receive_whole(fd, flags, buffer)?;
+            let (whole, group) = self.receive_whole(fd, flags, buffer)?;
             let len = whole.min(buffer.len()).min(room);
             store(&buffer[..len]);
             let value = if flags & libc::MSG_TRUNC != 0 { whole } else { len };
-            Ok(Received { value, flags: if whole > room { libc::MSG_TRUNC } else { 0 } })
+            Ok(Received { value, flags: if whole > room { libc::MSG_TRUNC } else { 0 }, group })
         })
     }
 
-    fn receive_whole(self, fd: RawFd, flags: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
+    /// The datagram's length and its group.
+    fn receive_whole(self, fd: RawFd, flags: c_int, buffer: &mut [u8]) -> Result<(usize, u32), Errno> {
         let asked = RecvFlags::from_bits_retain(flags as u32) & (RecvFlags::PEEK | RecvFlags::DONTWAIT);
         loop {
             self.tell_of_loss()?;
@@ -88,18 +100,23 @@ impl Ours<'_> {
                 Ok((_, 0)) | Err(Errno::CONNRESET) => self.connection_ended(inode)?,
                 Ok((len, whole)) => {
                     let bytes = &buffer[..len.min(buffer.len())];
-                    if *bytes == NOOP {
+                    if let Some(group) = marked_group(bytes) {
                         discard(data, asked);
+                        self.netlink.next_group.store(group, Ordering::Release);
                         continue;
                     }
                     if *bytes == OVERRUN {
                         self.take_overrun(data, asked);
                         continue;
                     }
+                    let mut group = self.netlink.next_group.load(Ordering::Acquire);
                     if !asked.contains(RecvFlags::PEEK) {
+                        if group != 0 {
+                            group = self.netlink.next_group.swap(0, Ordering::AcqRel);
+                        }
                         self.count_ended(message::dumps_ended(bytes));
                     }
-                    return Ok(whole);
+                    return Ok((whole, group));
                 }
                 Err(Errno::AGAIN) if self.netlink.dumps.load(Ordering::Acquire) > 0 => {
                     // The next part of the dump is being made.
@@ -126,6 +143,11 @@ impl Ours<'_> {
     /// portwayd says that it had no room for something, perhaps for the end of a dump.
     fn take_overrun(self, data: BorrowedFd<'_>, asked: RecvFlags) {
         discard(data, asked);
+        self.note_loss();
+    }
+
+    /// The program is to be told, before anything else, that something was lost.
+    pub(crate) fn note_loss(self) {
         self.netlink.dumps.store(0, Ordering::Release);
         self.netlink.lost.store(true, Ordering::Release);
     }

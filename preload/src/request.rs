@@ -70,10 +70,13 @@ impl Ours<'_> {
         // Before the first part can be received.
         self.netlink.dumps.fetch_add(dumps, Ordering::AcqRel);
         let result = connection::request(data, link.control.as_fd(), datagram);
-        if result.is_err() {
-            self.netlink.dumps.store(0, Ordering::Release);
+        match result {
+            Ok(false) => {}
+            // Perhaps the refusal of a dump.
+            Ok(true) => self.note_loss(),
+            Err(_) => self.netlink.dumps.store(0, Ordering::Release),
         }
-        result
+        result.map(drop)
     }
 
     /// Answers as a kernel without the module.

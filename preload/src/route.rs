@@ -10,15 +10,14 @@
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
-use crate::connection::{self, Failure};
+use crate::connection::{self, Failure, Place};
 use crate::links::{self, Wanted};
 use crate::lock::ForkLock;
 use crate::message::{Message, messages};
-use crate::namespace::Namespace;
 
 /// The environment variable that chooses the way, whoever asks: `ports` or `devices`.
 const WAY_ENV: &str = "PORTWAY_TUNNELS";
@@ -66,7 +65,7 @@ fn take(way: Way) {
 pub(crate) struct Route {
     pub(crate) inode: u64,
     /// Where it was opened; `None`: that could not be told.
-    namespace: Option<Arc<Namespace>>,
+    place: Option<Place>,
     /// What portwayd has refused, for which the kernel has been sent something that it refuses.
     refused: ForkLock<VecDeque<Refused>>,
 }
@@ -82,7 +81,7 @@ struct Refused {
 impl Route {
     /// A socket that the calling thread has opened just now.
     pub(crate) fn new(inode: u64) -> Self {
-        Self { inode, namespace: Namespace::current().ok(), refused: ForkLock::new(VecDeque::new()) }
+        Self { inode, place: Place::current().ok(), refused: ForkLock::new(VecDeque::new()) }
     }
 
     /// What is to be sent to the kernel, one after the other; `None`: the datagram as it is.
@@ -146,11 +145,11 @@ impl Route {
     }
 
     fn ask(&self, request: &[u8]) -> Result<(), Failure> {
-        let Some(namespace) = self.namespace.as_ref().filter(|namespace| namespace.is_open()) else {
+        let Some(place) = self.place.as_ref().filter(|place| place.is_open()) else {
             return Err(Failure::Gone(Errno::BADF));
         };
-        let opened = connection::open_for_links(namespace.as_fd())?;
-        connection::request(opened.data.as_fd(), opened.control.as_fd(), request)
+        let opened = connection::open_for_links(place)?;
+        connection::request(opened.data.as_fd(), opened.control.as_fd(), request).map(drop)
     }
 
     /// What the program is to receive in the place of this datagram, not longer; `None`: the datagram itself.

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use portway_netlink_socket::Command;
 use rustix::fs::fstat;
 use rustix::io::Errno;
+use rustix::net::sockopt;
 
-use crate::connection::{self, Failure, Opened};
+use crate::connection::{self, Failure, Opened, Place};
 use crate::listen::Unread;
 use crate::lock::{ForkLock, forks};
-use crate::namespace::Namespace;
 use crate::route::Route;
 use crate::table::{self, Hidden};
+use crate::watch;
 
 /// Whose socket it is.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Netlink {
     /// SOCK_RAW or SOCK_DGRAM: no difference but that programs may ask.
     pub(crate) kind: i32,
     inode: AtomicU64,
-    namespace: Arc<Namespace>,
+    place: Place,
     pub(crate) port_id: AtomicU32,
     /// Whether the program has been given the port id, as `bind`, `connect` and a first request do.
     pub(crate) is_bound: AtomicBool,
@@ -54,6 +55,12 @@ pub(crate) struct Netlink {
     pub(crate) has_unread: AtomicBool,
     /// What has come and was not received. Locked before `link`, if both are.
     pub(crate) unread: ForkLock<Unread>,
+    /// Whether the program wants to know for which groups messages were made.
+    pub(crate) tells_groups: AtomicBool,
+    /// Whether a message's group is told beside it (NETLINK_PKTINFO).
+    pub(crate) packet_info: AtomicBool,
+    /// The multicast group that the next datagram was made for; 0: none.
+    pub(crate) next_group: AtomicU32,
     /// Taken for a request and its answer, and to connect again.
     pub(crate) link: ForkLock<Link>,
 }
@@ -74,12 +81,27 @@ pub(crate) struct Settings {
     pub(crate) options: u32,
     pub(crate) groups: BTreeSet<u32>,
     pub(crate) takes_bundles: bool,
+    /// SO_RCVBUF, if the program has set it.
+    pub(crate) room: Option<u32>,
 }
 
 impl Settings {
     /// Whether an option of SOL_NETLINK is on.
     pub(crate) fn has(&self, option: i32) -> bool {
         self.options & 1 << option != 0
+    }
+
+    /// Gives them to a new connection.
+    fn restore(&self, data: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result<(), Failure> {
+        connection::command(control, self.ack())?;
+        if let Some(room) = self.room {
+            // The kernel doubles what it is told. One that may not have so much has less.
+            let half = room as usize / 2;
+            let _ = sockopt::set_socket_recv_buffer_size_force(data, half)
+                .or_else(|_| sockopt::set_socket_recv_buffer_size(data, half));
+            connection::command(control, Command::Room(room))?;
+        }
+        Ok(())
     }
 
     /// What portwayd must know of acknowledgements.
@@ -115,20 +137,17 @@ impl Socket {
     /// Opens a socket in the calling thread's namespace. Its file descriptor is the program's. If portwayd has been there and is not
     /// now, the socket waits for it.
     pub(crate) fn open(kind: i32) -> Result<(Arc<Self>, OwnedFd), Failure> {
-        let namespace = Namespace::current().map_err(Failure::Refused)?;
-        let (Opened { data, control, port_id }, is_online) =
-            match connection::open_patiently(namespace.as_fd(), 0) {
-                Err(Failure::Gone(_)) if connection::was_seen() => {
-                    (nobodys().map_err(Failure::Refused)?, false)
-                }
-                opened => (opened?, true),
-            };
+        let place = Place::current().map_err(Failure::Refused)?;
+        let (Opened { data, control, port_id }, is_online) = match connection::open_patiently(&place, 0) {
+            Err(Failure::Gone(_)) if connection::was_seen() => (nobodys().map_err(Failure::Refused)?, false),
+            opened => (opened?, true),
+        };
         let inode = fstat(&data).map_err(Failure::Refused)?.st_ino;
         let control = Hidden::new(control).map_err(Failure::Refused)?;
         let socket = Netlink {
             kind,
             inode: AtomicU64::new(inode),
-            namespace,
+            place,
             port_id: AtomicU32::new(port_id),
             is_bound: AtomicBool::new(false),
             peer: AtomicU32::new(0),
@@ -140,8 +159,14 @@ impl Socket {
             takes_bundles: AtomicBool::new(false),
             has_unread: AtomicBool::new(false),
             unread: ForkLock::new(Unread::default()),
+            tells_groups: AtomicBool::new(false),
+            packet_info: AtomicBool::new(false),
+            next_group: AtomicU32::new(0),
             link: ForkLock::new(Link { control, is_online, settings: Settings::default() }),
         };
+        if !is_online {
+            watch::begin();
+        }
         Ok((Arc::new(Self::Portway(socket)), data))
     }
 }
@@ -173,7 +198,7 @@ impl<'a> Ours<'a> {
 
     /// Whether it belongs to the calling thread's namespace.
     pub(crate) fn is_in_current_namespace(self) -> bool {
-        self.netlink.namespace.is_current()
+        self.netlink.place.namespace.is_current()
     }
 
     /// portwayd has closed the connection: the program's file descriptor becomes one on which nothing comes, until there is a new
@@ -187,7 +212,9 @@ impl<'a> Ours<'a> {
         table::replace(self.whole, theirs.as_fd())?;
         link.control = ours;
         link.is_online = false;
-        if self.netlink.dumps.swap(0, Ordering::AcqRel) > 0 || !link.settings.groups.is_empty() {
+        watch::begin();
+        // What members of groups have missed they are told of when the connection is back.
+        if self.netlink.dumps.swap(0, Ordering::AcqRel) > 0 {
             self.netlink.lost.store(true, Ordering::Release);
         }
         Ok(())
@@ -197,22 +224,25 @@ impl<'a> Ours<'a> {
     pub(crate) fn go_online(
         self,
         link: &mut Link,
-        open: impl Fn(BorrowedFd<'_>, u32) -> Result<Opened, Failure>,
+        open: impl Fn(&Place, u32) -> Result<Opened, Failure>,
     ) -> Result<(), Failure> {
         if link.is_online {
             return Ok(());
         }
         let wanted = self.netlink.port_id.load(Ordering::Acquire);
-        let netns = self.netlink.namespace.as_fd();
-        if !self.netlink.namespace.is_open() {
+        let place = &self.netlink.place;
+        if !place.is_open() {
             return Err(Failure::Gone(Errno::BADF));
         }
-        let opened = match open(netns, wanted) {
-            Err(Failure::Refused(Errno::ADDRINUSE)) => open(netns, 0),
+        let opened = match open(place, wanted) {
+            Err(Failure::Refused(Errno::ADDRINUSE)) => open(place, 0),
             result => result,
         }?;
         let control = Hidden::new(opened.control).map_err(Failure::Refused)?;
-        connection::command(control.as_fd(), link.settings.ack())?;
+        link.settings.restore(opened.data.as_fd(), control.as_fd())?;
+        if self.netlink.tells_groups.load(Ordering::Acquire) {
+            connection::command(control.as_fd(), Command::TellGroups)?;
+        }
         let mut unknown = Vec::new();
         for group in &link.settings.groups {
             match connection::command(control.as_fd(), Command::Join(*group)) {
@@ -234,11 +264,17 @@ impl<'a> Ours<'a> {
             self.netlink.lost.store(true, Ordering::Release);
         }
         self.netlink.port_id.store(opened.port_id, Ordering::Release);
+        self.netlink.next_group.store(0, Ordering::Release);
         table::replace(self.whole, opened.data.as_fd()).map_err(Failure::Refused)?;
         link.is_online = true;
         // With the old other end, whoever waits on the old file is woken.
         link.control = control;
         Ok(())
+    }
+
+    /// Whether it is without its connection and can get another.
+    pub(crate) fn waits(self) -> bool {
+        self.netlink.place.is_open() && !self.netlink.link.lock().is_online
     }
 
     /// portwayd has been seen again: connects those sockets that would not find out by themselves, since they only wait.

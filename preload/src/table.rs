@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
 
 use crate::lock::{ForkLock, getpid};
 use crate::socket::Socket;
@@ -210,6 +211,9 @@ fn replace_one(fd: RawFd, file: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: under the lock the number is a socket of ours, and its close waits for the lock.
     let place = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::fs::fcntl_setfl(file, rustix::fs::fcntl_getfl(place)?)?;
+    for direction in [Timeout::Recv, Timeout::Send] {
+        sockopt::set_socket_timeout(file, direction, sockopt::socket_timeout(place, direction)?)?;
+    }
     let close_on_exec = rustix::io::fcntl_getfd(place)?.contains(rustix::io::FdFlags::CLOEXEC);
     let flags = if close_on_exec { rustix::io::DupFlags::CLOEXEC } else { rustix::io::DupFlags::empty() };
     // SAFETY: the number stays the program's, who closes it; this owner is taken apart below and closes nothing.

@@ -8,6 +8,7 @@ use portway_netlink::{AttrBuilder, Datagram, Error, ExtAck, GenlMessage, Header,
 use portway_uapi::openvswitch::ovs_header;
 use std::sync::Arc;
 
+use crate::client::Queued;
 use crate::server::{ClientId, Server};
 
 /// The most bytes that a message may have.
@@ -54,7 +55,7 @@ impl Call<'_> {
 
     /// Answers the requester.
     pub(crate) fn reply(&mut self, message: Vec<u8>) {
-        self.server.push(self.client, message);
+        self.server.push(self.client, Queued::answer(message));
     }
 
     /// Tells the family's group of a change, and the requester if it asked for that with `NLM_F_ECHO`.
@@ -63,7 +64,9 @@ impl Call<'_> {
         let left_out = echo.then_some(self.client);
         self.server.multicast(self.family, self.netns.id(), &message, left_out);
         if echo {
-            self.reply(message);
+            // As in the kernel, its own copy says for which group it was made, too.
+            let group = if let [group] = self.family.groups { group.id } else { 0 };
+            self.server.push(self.client, Queued::answer(message).of_group(group));
         }
     }
 

@@ -11,6 +11,7 @@ use portway_uapi::openvswitch::*;
 use zerocopy::FromBytes;
 
 use crate::call::{Call, Handled, MESSAGE_MAX};
+use crate::client::Queued;
 use crate::server::{ClientId, Server};
 use crate::{ct_limit, ctrl, datapath, flow, meter, packet, vport};
 
@@ -56,14 +57,14 @@ impl Server {
         if result.is_ok() && !message.wants_ack() {
             return;
         }
-        let Some(client) = self.clients.get(&id) else { return };
+        let Some(sender) = self.clients.get(&id) else { return };
         let (result, ext) = match result {
             Ok(()) => (Ok(()), warning),
             Err(refusal) => (Err(refusal.errno), refusal.ext.map(|ext| *ext).or(warning)),
         };
         let mut out = Datagram::new(MESSAGE_MAX);
-        if client.ack.write(&mut out, message, client.port_id, result, ext.as_ref()).is_ok() {
-            self.push(id, out.into_bytes());
+        if sender.ack.write(&mut out, message, sender.port_id, result, ext.as_ref()).is_ok() {
+            self.push(id, Queued::answer(out.into_bytes()));
         }
     }
 

@@ -16,6 +16,7 @@ use portway_uapi::openvswitch::*;
 use portway_uapi::psample::PSAMPLE_CMD_NEW_GROUP;
 
 use crate::call::{Call, Handled, MESSAGE_MAX};
+use crate::client::Queued;
 use crate::ctrl;
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
 use crate::devices::{Devices, look};
@@ -217,6 +218,6 @@ impl Server {
         if last {
             client.dump = None;
         }
-        self.push(id, datagram.into_bytes());
+        self.push(id, Queued::other(datagram.into_bytes()));
     }
 }

@@ -29,6 +29,6 @@ mod server;
 mod upcall;
 mod vport;
 
-pub use client::{Delivery, Limits, Peer};
+pub use client::{Delivery, Limits, Peer, Queued};
 pub use devices::{Devices, NoDevices, TunnelPort};
 pub use server::{ClientId, ConnectError, Server};

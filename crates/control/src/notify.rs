@@ -8,7 +8,7 @@ use portway_uapi::openvswitch::*;
 use portway_vport::NetnsId;
 
 use crate::call::MESSAGE_MAX;
-use crate::client::Client;
+use crate::client::{Client, Queued};
 use crate::describe::{dp_ifindex, encode_datapath, encode_vport};
 use crate::devices::look;
 use crate::server::{ClientId, Server};
@@ -37,7 +37,7 @@ impl Server {
         let member = |client: &Client| client.groups.contains(&group.id) && client.peer.netns.id() == netns;
         let members = self.clients.iter().filter(|(id, client)| member(client) && Some(**id) != left_out);
         for id in members.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.push(id, message.to_vec());
+            self.push(id, Queued::other(message.to_vec()).of_group(group.id));
         }
     }
 

@@ -11,7 +11,7 @@ use portway_netlink::Ack;
 use portway_uapi::Errno;
 use portway_vport::NetnsId;
 
-use crate::client::{Client, Delivery, Limits, Peer};
+use crate::client::{Client, Delivery, Limits, Peer, Queued};
 use crate::ct_limit::ZoneLimits;
 use crate::devices::Devices;
 
@@ -210,7 +210,7 @@ impl Server {
 
     /// Takes the memory of a message that was sent: upcalls come in great numbers.
     pub fn recycle(&mut self, delivery: Delivery) {
-        if let Delivery::Datagram(bytes) = delivery
+        if let Delivery::Datagram(Queued { bytes, .. }) = delivery
             && bytes.capacity() <= SPARE_LEN
             && self.spare.len() < SPARE
         {
@@ -240,10 +240,16 @@ impl Server {
     }
 
     /// Queues a datagram for a client; `false`: it is lost.
-    pub(crate) fn push(&mut self, id: ClientId, datagram: Vec<u8>) -> bool {
+    pub(crate) fn push(&mut self, id: ClientId, message: Queued) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
         self.ready.insert(id);
-        client.push(datagram)
+        client.push(message)
+    }
+
+    /// To be called when all that a request has caused was taken from [`Server::next_datagram`] as far as the client's socket has room:
+    /// answers that are left are lost, as they are on a netlink socket. `true`: the client must be told that something was lost (ENOBUFS).
+    pub fn settle(&mut self, id: ClientId) -> bool {
+        self.clients.get_mut(&id).is_some_and(Client::settle)
     }
 
     /// The client of that port id in that namespace.

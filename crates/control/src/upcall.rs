@@ -10,6 +10,7 @@ use portway_netlink::{AttrBuilder, Datagram, Error, Header};
 use portway_uapi::openvswitch::*;
 
 use crate::call::MESSAGE_MAX;
+use crate::client::Queued;
 use crate::describe::dp_ifindex;
 use crate::sample;
 use crate::server::Server;
@@ -31,8 +32,8 @@ impl Server {
         let client = if port_id == 0 { None } else { self.client_by_port_id(netns, port_id) };
         let Some(client) = client else { return upcall.count_lost() };
         let mut message = Datagram::reusing(self.take_buffer(), MESSAGE_MAX);
-        let delivered =
-            encode(&upcall, &options, hash, &mut message).is_ok() && self.push(client, message.into_bytes());
+        let delivered = encode(&upcall, &options, hash, &mut message).is_ok()
+            && self.push(client, Queued::other(message.into_bytes()));
         if delivered { upcall.count_delivered() } else { upcall.count_lost() }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The rules that hold for every request, with no socket, no device and no root.
 
-use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Server};
+use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Queued, Server};
 use portway_datapath::{Netns, Switch, SwitchConfig};
 use portway_messages::family::{DATAPATH, FLOW, NLCTRL, VPORT};
 use portway_netlink::Messages;
@@ -31,7 +31,7 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
 fn answers(server: &mut Server, client: ClientId, datagram: &[u8]) -> Vec<(u16, i32)> {
     server.handle_datagram(client, datagram, 0);
     let mut all = Vec::new();
-    while let Some(Delivery::Datagram(bytes)) = server.next_datagram(client) {
+    while let Some(Delivery::Datagram(Queued { bytes, .. })) = server.next_datagram(client) {
         all.extend(Messages::new(&bytes).map(|message| {
             let code =
                 message.payload().get(..4).map_or(0, |code| i32::from_ne_bytes(code.try_into().unwrap()));

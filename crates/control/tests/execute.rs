@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use portway_buf::{Packet, TunnelKey};
-use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Server};
+use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Queued, Server};
 use portway_datapath::{DatapathOptions, Reason, Upcall};
 use portway_flow::{Action, Userspace, tunnel_flags};
 use portway_messages::actions::put_actions;
@@ -43,7 +43,7 @@ fn execute(
 /// What a client finds: the errors of acknowledgements, and the commands of upcalls with their attributes' types.
 fn found(server: &mut Server, client: ClientId) -> (Vec<i32>, Vec<(u8, Vec<u16>)>) {
     let (mut errors, mut upcalls) = (vec![], vec![]);
-    while let Some(Delivery::Datagram(bytes)) = server.next_datagram(client) {
+    while let Some(Delivery::Datagram(Queued { bytes, .. })) = server.next_datagram(client) {
         for message in Messages::new(&bytes) {
             if message.header().nlmsg_type == NLMSG_ERROR {
                 errors.push(i32::from_ne_bytes(message.payload()[..4].try_into().unwrap()));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Server};
+use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Queued, Server};
 use portway_messages::family::METER;
 use portway_netlink::{AttrBuilder, Attrs, Datagram, Error, Header, Messages};
 use portway_testkit::Bench;
@@ -42,7 +42,7 @@ impl World {
         written.expect("a request fits");
         self.server.handle_datagram(self.client, datagram.bytes(), 5_000_000);
         let (mut errno, mut reply) = (None, None);
-        while let Some(Delivery::Datagram(bytes)) = self.server.next_datagram(self.client) {
+        while let Some(Delivery::Datagram(Queued { bytes, .. })) = self.server.next_datagram(self.client) {
             for message in Messages::new(&bytes) {
                 if message.header().nlmsg_type == NLMSG_ERROR {
                     let code = message.payload().first_chunk().expect("an error number");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Samples: from the action to the message that a listener reads, in memory.
 
-use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Server};
+use portway_control::{ClientId, Delivery, Limits, NoDevices, Peer, Queued, Server};
 use portway_flow::{Action, Psample, PushVlan, Sample};
 use portway_messages::family::{NLCTRL, PSAMPLE, SAMPLES};
 use portway_netlink::{Attr, Messages};
@@ -26,7 +26,7 @@ type Attributes = Vec<(u16, Vec<u8>)>;
 /// What a listener reads: commands and attributes.
 fn read(server: &mut Server, client: ClientId) -> Vec<(u8, Attributes)> {
     let mut all = Vec::new();
-    while let Some(Delivery::Datagram(bytes)) = server.next_datagram(client) {
+    while let Some(Delivery::Datagram(Queued { bytes, .. })) = server.next_datagram(client) {
         for message in Messages::new(&bytes) {
             assert_eq!((message.header().nlmsg_type, message.header().nlmsg_pid), (PSAMPLE.id, 0));
             let genl = message.genl(PSAMPLE.header).unwrap();
@@ -148,7 +148,7 @@ fn the_family_is_found_and_its_group_is_guarded() {
         bytes.extend(body);
         server.handle_datagram(root, &bytes, 0);
         match server.next_datagram(root) {
-            Some(Delivery::Datagram(bytes)) => bytes,
+            Some(Delivery::Datagram(Queued { bytes, .. })) => bytes,
             other => panic!("no answer: {other:?}"),
         }
     };

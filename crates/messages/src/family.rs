@@ -62,7 +62,8 @@ impl Op {
     }
 }
 
-/// A multicast group. Numbers are unique over all families.
+/// A multicast group. Numbers are unique over all families; they are those that a kernel usually gives, below 33, so that addresses can
+/// name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The number for `NETLINK_ADD_MEMBERSHIP`.
@@ -229,7 +230,7 @@ pub const DATAPATH: Family = Family {
         Op::change(OVS_DP_CMD_SET),
     ],
     strict_from: OVS_DP_CMD_SET + 1,
-    groups: &[Group::open(0x20, OVS_DATAPATH_MCGROUP)],
+    groups: &[Group::open(9, OVS_DATAPATH_MCGROUP)],
 };
 
 /// `ovs_vport`.
@@ -246,7 +247,7 @@ pub const VPORT: Family = Family {
         Op::change(OVS_VPORT_CMD_SET),
     ],
     strict_from: OVS_VPORT_CMD_SET + 1,
-    groups: &[Group::open(0x21, OVS_VPORT_MCGROUP)],
+    groups: &[Group::open(10, OVS_VPORT_MCGROUP)],
 };
 
 /// `ovs_flow`.
@@ -263,7 +264,7 @@ pub const FLOW: Family = Family {
         Op::change(OVS_FLOW_CMD_SET),
     ],
     strict_from: OVS_FLOW_CMD_SET + 1,
-    groups: &[Group::open(0x22, OVS_FLOW_MCGROUP)],
+    groups: &[Group::open(11, OVS_FLOW_MCGROUP)],
 };
 
 /// `ovs_packet`.
@@ -292,7 +293,7 @@ pub const METER: Family = Family {
         Op::change(OVS_METER_CMD_DEL),
     ],
     strict_from: OVS_METER_CMD_GET + 1,
-    groups: &[Group::open(0x24, OVS_METER_MCGROUP)],
+    groups: &[Group::open(12, OVS_METER_MCGROUP)],
 };
 
 /// `ovs_ct_limit`.
@@ -304,11 +305,11 @@ pub const CT_LIMIT: Family = Family {
     rules: &CT_LIMIT_RULES,
     ops: &[Op::change(OVS_CT_LIMIT_CMD_SET), Op::change(OVS_CT_LIMIT_CMD_DEL), Op::one(OVS_CT_LIMIT_CMD_GET)],
     strict_from: OVS_CT_LIMIT_CMD_GET + 1,
-    groups: &[Group::open(0x25, OVS_CT_LIMIT_MCGROUP)],
+    groups: &[Group::open(13, OVS_CT_LIMIT_MCGROUP)],
 };
 
 /// The group of `psample` to which samples are given.
-pub const SAMPLES: Group = Group { id: 0x27, name: PSAMPLE_NL_MCGRP_SAMPLE_NAME, needs_admin: true };
+pub const SAMPLES: Group = Group { id: 15, name: PSAMPLE_NL_MCGRP_SAMPLE_NAME, needs_admin: true };
 
 /// `psample`: not one of Open vSwitch's, but its action of that name speaks it.
 pub const PSAMPLE: Family = Family {
@@ -319,7 +320,7 @@ pub const PSAMPLE: Family = Family {
     rules: &[Rule::UNSPEC; PSAMPLE_ATTR_NAMES.len()],
     ops: &[Op { cmd: PSAMPLE_CMD_GET_GROUP, flags: GENL_CMD_CAP_DUMP }],
     strict_from: PSAMPLE_CMD_GET_GROUP + 1,
-    groups: &[Group::open(0x26, PSAMPLE_NL_MCGRP_CONFIG_NAME), SAMPLES],
+    groups: &[Group::open(14, PSAMPLE_NL_MCGRP_CONFIG_NAME), SAMPLES],
 };
 
 /// Every family.

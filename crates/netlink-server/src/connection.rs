@@ -5,10 +5,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use portway_control::{ClientId, Peer};
-use portway_netlink_socket::{Answer, HELLO_LEN, Hello};
+use portway_netlink_socket::{Answer, HELLO_LEN, Hello, group_mark};
 use rustix::io::{Errno, IoSliceMut};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send, sockopt,
+};
 
+/// The least room that a client has: a message of any length that is sent fits into it.
+const ROOM_MIN: usize = 512 << 10;
+/// The most: what stock clients get, who ask for 4 MiB.
+const ROOM_MAX: usize = 8 << 20;
 /// A request may have this many bytes; a longer one is cut, as a netlink socket's buffer would not take it.
 const REQUEST_MAX: usize = 1 << 20;
 
@@ -22,6 +28,51 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// What waits for it may be sent as one.
     pub(crate) takes_bundles: bool,
+    /// Whether the client wants to be told for which groups datagrams were made.
+    pub(crate) tells_groups: bool,
+    /// What it was told last and no datagram has followed.
+    pub(crate) marked: u32,
+}
+
+impl Connection {
+    pub(crate) fn new(data: OwnedFd) -> Self {
+        let connection =
+            Self { data, open: None, blocked: false, takes_bundles: false, tells_groups: false, marked: 0 };
+        // As much as a netlink socket that does not ask for more.
+        let default = sockopt::socket_recv_buffer_size(&connection.data).unwrap_or(ROOM_MIN);
+        connection.set_room(default);
+        connection
+    }
+
+    /// Room for the client, counted as the kernel counts SO_RCVBUF and SO_SNDBUF.
+    pub(crate) fn set_room(&self, bytes: usize) {
+        // The kernel doubles what it is told.
+        let bytes = bytes.clamp(ROOM_MIN, ROOM_MAX) / 2;
+        if sockopt::set_socket_send_buffer_size_force(&self.data, bytes).is_err() {
+            let _ = sockopt::set_socket_send_buffer_size(&self.data, bytes);
+        }
+    }
+
+    /// Gives the client a datagram, made for a group or for none.
+    pub(crate) fn give(&mut self, bytes: &[u8], group: u32) -> Result<(), Errno> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if self.tells_groups && group != self.marked {
+            send(&self.data, &group_mark(group), flags)?;
+            self.marked = group;
+        }
+        send(&self.data, bytes, flags)?;
+        self.marked = 0;
+        Ok(())
+    }
+
+    /// Makes the data connection readable.
+    pub(crate) fn wake(&mut self) {
+        // One that has no room can be read, which is what is wanted.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if send(&self.data, &group_mark(0), flags).is_ok() {
+            self.marked = 0;
+        }
+    }
 }
 
 /// Who is at the other end.
@@ -55,10 +106,18 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Came {
     }
 }
 
-/// Receives a hello with its two file descriptors: the namespace, and our end of the control connection.
-pub(crate) fn receive_hello(socket: &OwnedFd) -> Option<(Hello, OwnedFd, OwnedFd)> {
+/// What a client says first, with the file descriptors that it passes.
+pub(crate) struct Greeting {
+    pub(crate) hello: Hello,
+    pub(crate) netns: OwnedFd,
+    pub(crate) control: OwnedFd,
+    pub(crate) proof: OwnedFd,
+}
+
+/// Receives a hello; `None`: it is none, or something is missing.
+pub(crate) fn receive_hello(socket: &OwnedFd) -> Option<Greeting> {
     let mut bytes = [0; HELLO_LEN];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags).ok()?;
@@ -69,8 +128,8 @@ pub(crate) fn receive_hello(socket: &OwnedFd) -> Option<(Hello, OwnedFd, OwnedFd
         }
     }
     let hello = Hello::decode(&bytes[..received.bytes])?;
-    let [netns, control] = <[OwnedFd; 2]>::try_from(fds).ok()?;
-    Some((hello, netns, control))
+    let [netns, control, proof] = <[OwnedFd; 3]>::try_from(fds).ok()?;
+    Some(Greeting { hello, netns, control, proof })
 }
 
 /// Answers on the control connection. A client that does not read its answers has lost its turn: `false`.

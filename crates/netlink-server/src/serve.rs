@@ -12,16 +12,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use portway_control::{ClientId, ConnectError, Delivery, Limits, Server};
 use portway_datapath::{Switch, Upcall};
 use portway_netlink::Ack;
-use portway_netlink_socket::{Bundle, Command, NOOP, OVERRUN};
+use portway_netlink_socket::{Answer, Bundle, Command, OVERRUN};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    send, socket_with, sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::connection::{Came, Connection, Who, answer, receive, receive_hello};
+use crate::connection::{Came, Connection, Greeting, Who, answer, receive, receive_hello};
 use crate::devices::LinkCounters;
 use crate::error::{Error, io_error};
 use crate::{peer, tunnels};
@@ -29,8 +28,6 @@ use crate::{peer, tunnels};
 /// NETLINK_GENERIC and NETLINK_ROUTE.
 const GENERIC: u32 = 16;
 const ROUTE: u32 = 0;
-/// Room that is asked for in a client's socket, in bytes.
-const SEND_BUFFER: usize = 1 << 20;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// Upcalls that may wait for this thread.
@@ -212,13 +209,11 @@ impl NetlinkServer {
                     return;
                 }
             };
-            let _ = sockopt::set_socket_send_buffer_size_force(&data, SEND_BUFFER);
             let number = self.next;
             self.next += 1;
             let token = epoll::EventData::new_u64(number * 2);
             if epoll::add(&self.epoll, &data, token, epoll::EventFlags::IN).is_ok() {
-                self.connections
-                    .insert(number, Connection { data, open: None, blocked: false, takes_bundles: false });
+                self.connections.insert(number, Connection::new(data));
             }
         }
     }
@@ -238,9 +233,12 @@ impl NetlinkServer {
                 if self.server.take_changed() {
                     (self.on_change)();
                 }
-                // All that the request has caused is on its way before it is called finished.
+                // All that the request has caused is on its way before it is called finished; what has no room is lost. The client may
+                // have made some since it had none.
+                self.set_blocked(number, false);
                 self.flush_all();
-                self.answer(number, 0, 0);
+                let lost = self.server.settle(client);
+                self.answer(number, 0, if lost { Answer::LOST } else { 0 });
             }
             (Came::Nothing, _) => {}
             (Came::End, _) => self.close(number),
@@ -256,9 +254,8 @@ impl NetlinkServer {
     /// Takes a client in; `None`: it is not acceptable.
     fn greet(&mut self, number: u64) -> Option<()> {
         let connection = self.connections.get_mut(&number)?;
-        let (hello, netns, control) = receive_hello(&connection.data)?;
-        let credentials = sockopt::socket_peercred(&connection.data).ok()?;
-        let peer = peer::identify(&credentials, netns)?;
+        let Greeting { hello, netns, control, proof } = receive_hello(&connection.data)?;
+        let peer = peer::identify(netns, &proof)?;
         let who = match hello.protocol {
             ROUTE => Who::Links(peer),
             GENERIC => match self.server.connect(peer, hello.port_id) {
@@ -294,18 +291,8 @@ impl NetlinkServer {
         match receive(control, &mut self.buffer) {
             Came::Datagram(len) => {
                 let (errno, value) = match Command::decode(&self.buffer[..len]) {
-                    Some(Command::Wake) => {
-                        // One that has no room can be read, which is what is wanted.
-                        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                        let _ = send(&connection.data, &NOOP, flags);
-                        (0, 0)
-                    }
-                    Some(Command::TakeBundles) => {
-                        connection.takes_bundles = true;
-                        (0, 0)
-                    }
                     Some(command) => match who {
-                        Who::Client(client) => self.carry_out(client, command),
+                        Who::Client(client) => self.carry_out(number, client, command),
                         Who::Links(_) => (Errno::OPNOTSUPP.raw_os_error() as u32, 0),
                     },
                     None => (Errno::INVAL.raw_os_error() as u32, 0),
@@ -317,7 +304,8 @@ impl NetlinkServer {
         }
     }
 
-    fn carry_out(&mut self, client: ClientId, command: Command) -> (u32, u32) {
+    fn carry_out(&mut self, number: u64, client: ClientId, command: Command) -> (u32, u32) {
+        let Some(connection) = self.connections.get_mut(&number) else { return (0, 0) };
         match command {
             Command::Bind(port_id) => match self.server.bind(client, port_id) {
                 Ok(()) => (0, self.server.port_id(client).unwrap_or(0)),
@@ -332,8 +320,22 @@ impl NetlinkServer {
                 let done = self.server.set_membership(client, group, member);
                 (done.map_or_else(|errno| errno.0 as u32, |()| 0), 0)
             }
-            // Done where the connection is at hand.
-            Command::Wake | Command::TakeBundles => (0, 0),
+            Command::Wake => {
+                connection.wake();
+                (0, 0)
+            }
+            Command::TellGroups => {
+                connection.tells_groups = true;
+                (0, 0)
+            }
+            Command::Room(bytes) => {
+                connection.set_room(bytes as usize);
+                (0, 0)
+            }
+            Command::TakeBundles => {
+                connection.takes_bundles = true;
+                (0, 0)
+            }
         }
     }
 
@@ -370,7 +372,7 @@ impl NetlinkServer {
 
     /// Gives a client what waits for it, as far as its socket takes it.
     fn flush(&mut self, number: u64) {
-        while let Some(connection) = self.connections.get(&number) {
+        while let Some(connection) = self.connections.get_mut(&number) {
             let Some((Who::Client(client), _)) = &connection.open else { return };
             if connection.blocked {
                 return;
@@ -380,18 +382,19 @@ impl NetlinkServer {
             // What a step that failed has left.
             self.bundled.clear();
             self.bundled.push(delivery);
-            if connection.takes_bundles {
+            // Each of those whose group is told travels alone.
+            if connection.takes_bundles && !connection.tells_groups {
                 self.bundle.clear();
                 self.fill_bundle(client);
             }
-            let bytes = match self.bundled.as_slice() {
-                [Delivery::Datagram(bytes)] => bytes.as_slice(),
-                [Delivery::Overrun] => &OVERRUN,
-                _ => self.bundle.bytes(),
+            let (bytes, group) = match self.bundled.as_slice() {
+                [Delivery::Datagram(queued)] => (queued.bytes.as_slice(), queued.group),
+                [Delivery::Overrun] => (&OVERRUN[..], 0),
+                _ => (self.bundle.bytes(), 0),
             };
-            let Some(connection) = self.connections.get(&number) else { return };
-            match send(&connection.data, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(_) => self.bundled.drain(..).for_each(|sent| self.server.recycle(sent)),
+            let Some(connection) = self.connections.get_mut(&number) else { return };
+            match connection.give(bytes, group) {
+                Ok(()) => self.bundled.drain(..).for_each(|sent| self.server.recycle(sent)),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
                     for delivery in self.bundled.drain(..).rev() {
                         self.server.put_back(client, delivery);
@@ -409,8 +412,8 @@ impl NetlinkServer {
 
     /// Adds what else waits for the client to the one datagram in `bundled`.
     fn fill_bundle(&mut self, client: ClientId) {
-        while let Some(Delivery::Datagram(bytes)) = self.bundled.last() {
-            self.bundle.add(bytes);
+        while let Some(Delivery::Datagram(queued)) = self.bundled.last() {
+            self.bundle.add(&queued.bytes);
             if self.bundle.is_full() {
                 return;
             }
@@ -424,6 +427,9 @@ impl NetlinkServer {
 
     fn set_blocked(&mut self, number: u64, blocked: bool) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
+        if connection.blocked == blocked {
+            return;
+        }
         connection.blocked = blocked;
         let output = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
         let token = epoll::EventData::new_u64(number * 2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The client's side of a netlink socket.
 
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,7 @@ use rustix::net::{
     SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
 };
 
+use crate::proof::make_proof_in;
 use crate::protocol::{Answer, Command, Hello, OVERRUN};
 
 /// What can go wrong at a client.
@@ -47,10 +49,13 @@ pub struct NetlinkSocket {
     data: OwnedFd,
     control: OwnedFd,
     port_id: u32,
+    /// Something was lost that the owner has not been told of.
+    lost: Cell<bool>,
 }
 
 impl NetlinkSocket {
-    /// Opens one: `netns` is the namespace that requests act in, `port_id` the one wanted, 0 for any.
+    /// Opens one: `netns` is the namespace that requests act in, `port_id` the one wanted, 0 for any. What it
+    /// may do there is what the calling thread may do there now.
     pub fn open(path: &Path, netns: BorrowedFd<'_>, protocol: u32, port_id: u32) -> Result<Self, Error> {
         let flags = SocketFlags::CLOEXEC;
         let data = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
@@ -59,15 +64,16 @@ impl NetlinkSocket {
         connect(&data, &address).map_err(io_error("connect"))?;
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(io_error("socket pair"))?;
-        let fds = [netns, theirs.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let proof = make_proof_in(netns).map_err(io_error("proof"))?;
+        let fds = [netns, theirs.as_fd(), proof.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
         let hello = Hello { protocol, port_id }.encode();
         sendmsg(&data, &[IoSlice::new(&hello)], &mut ancillary, SendFlags::NOSIGNAL)
             .map_err(io_error("hello"))?;
         drop(theirs);
-        let mut socket = Self { data, control, port_id };
+        let mut socket = Self { data, control, port_id, lost: Cell::new(false) };
         socket.port_id = socket.answer()?;
         Ok(socket)
     }
@@ -91,7 +97,10 @@ impl NetlinkSocket {
     /// Sends a datagram and waits until it has been carried out.
     pub fn send(&self, datagram: &[u8]) -> Result<(), Error> {
         send(&self.data, datagram, SendFlags::NOSIGNAL).map_err(io_error("request"))?;
-        self.answer().map(drop)
+        if self.answer()? == Answer::LOST {
+            self.lost.set(true);
+        }
+        Ok(())
     }
 
     fn answer(&self) -> Result<u32, Error> {
@@ -106,6 +115,9 @@ impl NetlinkSocket {
 
     /// The next datagram; `None` if none comes within the time.
     pub fn receive(&self, timeout_ms: u64) -> Result<Option<Vec<u8>>, Error> {
+        if self.lost.take() {
+            return Err(Error::Overrun);
+        }
         let timeout =
             Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as i64 };
         let mut fds = [PollFd::new(&self.data, PollFlags::IN)];

@@ -2,7 +2,7 @@
 //! The protocol's messages. Numbers are in host order: both ends are on one machine.
 
 /// Version of this protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The first word of a [`Hello`]: "PWNL".
 const MAGIC: u32 = 0x4c4e_5750;
 /// Where portwayd listens if nothing else is said.
@@ -22,16 +22,22 @@ pub const OVERRUN: [u8; 16] = {
     bytes
 };
 
-/// A datagram that says nothing: a message header of type NLMSG_NOOP. See [`Command::Wake`].
-pub const NOOP: [u8; 16] = {
-    let mut bytes = OVERRUN;
-    bytes[4] = 1_u16.to_ne_bytes()[0];
-    bytes[5] = 1_u16.to_ne_bytes()[1];
-    bytes
-};
+/// A datagram of one NLMSG_NOOP header: the next datagram was made for this multicast group. 0, which is never said of a datagram of
+/// its own accord, says nothing ([`Command::Wake`]).
+pub fn group_mark(group: u32) -> [u8; 16] {
+    words(&[16, 1, group, 0])
+}
 
-/// The first datagram of a data connection. Two file descriptors travel with it: the client's network namespace,
-/// and portwayd's end of the control connection.
+/// The group that a [`group_mark`] names; `None`: the datagram is none.
+pub fn marked_group(datagram: &[u8]) -> Option<u32> {
+    match read::<4>(datagram)? {
+        [16, 1, group, 0] => Some(group),
+        _ => None,
+    }
+}
+
+/// The first datagram of a data connection. Three file descriptors travel with it: the client's network namespace,
+/// portwayd's end of the control connection, and a [proof](crate::make_proof) made in that namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The netlink protocol: NETLINK_GENERIC or NETLINK_ROUTE.
@@ -69,11 +75,15 @@ pub enum Command {
     Join(u32),
     /// Leave a multicast group.
     Leave(u32),
-    /// Send [`NOOP`] on the data connection. For a connection that takes another's place: whoever polls the file descriptor looks at
+    /// Send a [`group_mark`] of 0 on the data connection. For a connection that takes another's place: whoever polls the file descriptor looks at
     /// the new one only when something can be read there.
     Wake,
     /// Datagrams on the data connection may come in bundles from now on.
     TakeBundles,
+    /// From now on send a [`group_mark`] before each datagram that was made for a group.
+    TellGroups,
+    /// The data connection may hold this many bytes for the client, counted as the kernel counts SO_RCVBUF; within limits.
+    Room(u32),
 }
 
 impl Command {
@@ -86,6 +96,8 @@ impl Command {
             Self::Leave(group) => [4, group, 0, 0],
             Self::Wake => [5, 0, 0, 0],
             Self::TakeBundles => [6, 0, 0, 0],
+            Self::TellGroups => [7, 0, 0, 0],
+            Self::Room(bytes) => [8, bytes, 0, 0],
         })
     }
 
@@ -98,6 +110,8 @@ impl Command {
             [4, group, ..] => Some(Self::Leave(group)),
             [5, ..] => Some(Self::Wake),
             [6, ..] => Some(Self::TakeBundles),
+            [7, ..] => Some(Self::TellGroups),
+            [8, bytes, ..] => Some(Self::Room(bytes)),
             _ => None,
         }
     }
@@ -108,11 +122,13 @@ impl Command {
 pub struct Answer {
     /// 0, or an errno.
     pub errno: u32,
-    /// To the hello and to `Bind`: the port id.
+    /// To the hello and to `Bind`: the port id. To a request: [`Answer::LOST`] or 0.
     pub value: u32,
 }
 
 impl Answer {
+    /// Something was lost, since the client's socket has no room: ENOBUFS, before what it can still read.
+    pub const LOST: u32 = 1;
     /// Bytes of an answer.
     pub const LEN: usize = 8;
 
@@ -159,6 +175,8 @@ mod tests {
             Command::Leave(33),
             Command::Wake,
             Command::TakeBundles,
+            Command::TellGroups,
+            Command::Room(1 << 20),
         ] {
             assert_eq!(Command::decode(&command.encode()), Some(command));
         }
@@ -169,9 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn an_overrun_is_a_message_header() {
+    fn what_is_no_message_is_a_message_header() {
         assert_eq!(OVERRUN[..4], 16_u32.to_ne_bytes());
         assert_eq!(OVERRUN[4..6], 4_u16.to_ne_bytes());
-        assert_eq!((&NOOP[..4], &NOOP[4..6]), (&OVERRUN[..4], &1_u16.to_ne_bytes()[..]));
+        let mark = group_mark(9);
+        assert_eq!((&mark[..4], &mark[4..6]), (&OVERRUN[..4], &1_u16.to_ne_bytes()[..]));
+        assert_eq!((marked_group(&mark), marked_group(&group_mark(0))), (Some(9), Some(0)));
+        assert_eq!(
+            (marked_group(&OVERRUN), marked_group(&mark[..12]), marked_group(&[0; 20])),
+            (None, None, None)
+        );
     }
 }

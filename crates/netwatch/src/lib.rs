@@ -4,7 +4,7 @@
 //! * [`Netns`]: a network namespace, found by name, process or path; work is run inside it.
 //! * [`Links`]: rtnetlink questions about devices, asked in the namespace where the socket was opened.
 //! * [`Watcher`]: follows the devices of any number of namespaces, and the namespaces themselves.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod anchor;
 mod elsewhere;
@@ -13,6 +13,7 @@ mod event;
 mod link;
 mod netns;
 mod rtnl;
+mod socket_netns;
 mod space;
 mod watch;
 

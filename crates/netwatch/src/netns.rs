@@ -14,7 +14,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use portway_vport::NetnsId;
 
-use crate::Error;
+use crate::{Error, socket_netns};
 
 /// Where `ip netns` keeps names.
 const NAMES: &str = "/run/netns";
@@ -71,6 +71,14 @@ impl Netns {
     pub fn from_borrowed(fd: BorrowedFd<'_>) -> Result<Self, Error> {
         let file = fd.try_clone_to_owned().map_err(|_| Error::NoNamespace(String::from("(passed)")))?;
         Self::from_fd(file, || String::from("the file descriptor"))
+    }
+
+    /// The namespace that a socket was made in. Needs CAP_NET_ADMIN there.
+    pub fn of_socket(socket: impl AsFd) -> Result<Self, Error> {
+        // Of other files, whose request that number may be, nothing is asked.
+        rustix::net::sockopt::socket_domain(&socket).map_err(Error::call("look at a socket"))?;
+        let file = socket_netns::namespace_of(socket).map_err(Error::call("namespace of a socket"))?;
+        Self::from_owned(file)
     }
 
     /// The namespace behind an owned file descriptor.

@@ -2,10 +2,12 @@
 //! `connect`, `bind`, `getsockname`, `getpeername`, `setsockopt`, `getsockopt`, `shutdown`.
 
 use std::ffi::{c_int, c_void};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 
 use libc::{sockaddr, socklen_t};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 
 use super::result::status;
 use crate::address::Address;
@@ -84,6 +86,15 @@ unsafe extern "C" fn getpeername(fd: c_int, address: *mut sockaddr, len: *mut so
     status(unsafe { give(peer, address.cast(), len) })
 }
 
+/// The program has set SO_RCVBUF. What the kernel has made of that is the room that portwayd is told of, whose side of the connection is
+/// where it is counted.
+fn note_room(ours: Ours<'_>, fd: c_int) -> Result<(), Errno> {
+    // SAFETY: the program has just used it; should it be closed meanwhile, the call fails.
+    let data = unsafe { BorrowedFd::borrow_raw(fd) };
+    let room = sockopt::socket_recv_buffer_size(data)?;
+    ours.set_room(u32::try_from(room).unwrap_or(u32::MAX))
+}
+
 /// # Safety
 /// As libc's `setsockopt`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
@@ -94,11 +105,17 @@ unsafe extern "C" fn setsockopt(
     value: *const c_void,
     len: socklen_t,
 ) -> c_int {
-    let found = if level == libc::SOL_NETLINK { table::find(fd) } else { None };
+    let is_room = level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE);
+    let found = if level == libc::SOL_NETLINK || is_room { table::find(fd) } else { None };
     let Some(ours) = found.as_ref().and_then(Ours::new) else {
         // SAFETY: as the caller's.
         return unsafe { real::setsockopt(fd, level, name, value, len) };
     };
+    if is_room {
+        // SAFETY: as the caller's.
+        let result = unsafe { real::setsockopt(fd, level, name, value, len) };
+        return if result == 0 { status(note_room(ours, fd)) } else { result };
+    }
     if value.is_null() || (len as usize) < size_of::<u32>() {
         return status(Err(Errno::INVAL));
     }

@@ -7,10 +7,9 @@ use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespe
 
 use super::names::give;
 use super::result::length;
-use crate::address::Address;
-use crate::real;
 use crate::socket::{Ours, Socket};
 use crate::table;
+use crate::{ancillary, real};
 
 /// # Safety
 /// As libc's `recv`.
@@ -43,12 +42,15 @@ unsafe extern "C" fn recvfrom(
         // SAFETY: the piece is the caller's room, of which that much has been written.
         return unsafe { of_route(found.as_deref(), received, &raw const piece, 1, flags) };
     };
+    if !from.is_null() {
+        ours.is_asked_for_source();
+    }
     // SAFETY: the piece is the caller's room.
     let received = ours.receive(fd, len, flags, |bytes| unsafe { real::scatter(bytes, &raw const piece, 1) });
     length(received.and_then(|received| {
         if !from.is_null() {
             // SAFETY: the caller promises the room.
-            unsafe { give(Address::default(), from.cast(), from_len) }?;
+            unsafe { give(received.source(), from.cast(), from_len) }?;
         }
         Ok(received.value)
     }))
@@ -104,6 +106,9 @@ pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: 
     // SAFETY: it is not null, and the caller promises a message that is its alone.
     let message = unsafe { &mut *message };
     let (pieces, count) = (message.msg_iov, message.msg_iovlen);
+    if !message.msg_name.is_null() {
+        ours.is_asked_for_source();
+    }
     // SAFETY: the caller promises the pieces.
     let room = unsafe { real::room(pieces, count) };
     // SAFETY: the caller promises the pieces.
@@ -111,10 +116,12 @@ pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: 
     length(received.map(|received| {
         if !message.msg_name.is_null() {
             // SAFETY: the caller promises the room.
-            message.msg_namelen = unsafe { Address::default().write(message.msg_name, message.msg_namelen) };
+            message.msg_namelen = unsafe { received.source().write(message.msg_name, message.msg_namelen) };
         }
-        message.msg_controllen = 0;
         message.msg_flags = received.flags;
+        let packet_info = ours.wants_packet_info().then_some(received.group);
+        // SAFETY: the caller promises the room.
+        unsafe { ancillary::give(message, packet_info) };
         received.value
     }))
 }

@@ -49,6 +49,11 @@ impl Background {
         BufReader::new(self.0.stdout.take().expect("the output is piped"))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits until the program ends by itself; whether it succeeded.
     pub fn wait(&mut self) -> bool {
         self.0.wait().is_ok_and(|status| status.success())

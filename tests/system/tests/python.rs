@@ -34,3 +34,24 @@ fn a_group_that_turns_out_not_to_exist_does_not_keep_a_socket_from_portwayd() {
     wait_for("all well");
     assert!(child.wait().unwrap().success());
 }
+
+/// What a part of the script prints.
+fn printed(lab: &Lab, part: &str) -> String {
+    let mut command = lab.wrapped("/usr/bin/python3");
+    command.args(["-c", include_str!("python/envelope.py"), part]);
+    let said = said(&mut command);
+    assert!(said.ok && said.err.is_empty(), "{said:?}");
+    said.out
+}
+
+#[test]
+fn addresses_are_the_kernels() {
+    let lab = Lab::new(0);
+    assert_eq!(printed(&lab, "addresses"), include_str!("golden/addresses.txt"));
+}
+
+#[test]
+fn losses_are_told_as_the_kernel_tells_them() {
+    let lab = Lab::new(0);
+    assert_eq!(printed(&lab, "losses"), include_str!("golden/losses.txt"));
+}

@@ -12,6 +12,7 @@ const ALLOWED: &[&str] = &[
     "crates/sync/",
     "crates/buf/",
     "crates/bpf/",
+    "crates/netwatch/src/socket_netns.rs",
     "crates/tunnel-sockets/",
     "crates/vport/src/module.rs",
     "crates/vport/src/module/",
