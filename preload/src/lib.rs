@@ -18,6 +18,9 @@
 //!   once, since they have missed something. Sockets that only listen are connected again, too: a thread looks for portwayd
 //!   while it is away.
 //!
+//! For which multicast group a message was made is known once the program has shown that it may want that: by `bind`, a membership,
+//! NETLINK_PKTINFO, or a receive that asks for the address.
+//!
 //! What it does not see: system calls that do not go through libc's functions, as `stdio`'s own do not; two processes that share one
 //! socket after `fork` and use it at the same time; a socket that is passed to another program by `exec` or `SCM_RIGHTS`. An
 //! epoll set must be told again of a socket that was connected again.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The client's side of a netlink socket.
 
-use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, IoSlice};
@@ -50,7 +50,7 @@ pub struct NetlinkSocket {
     control: OwnedFd,
     port_id: u32,
     /// Something was lost that the owner has not been told of.
-    lost: Cell<bool>,
+    lost: AtomicBool,
 }
 
 impl NetlinkSocket {
@@ -73,7 +73,7 @@ impl NetlinkSocket {
         sendmsg(&data, &[IoSlice::new(&hello)], &mut ancillary, SendFlags::NOSIGNAL)
             .map_err(io_error("hello"))?;
         drop(theirs);
-        let mut socket = Self { data, control, port_id, lost: Cell::new(false) };
+        let mut socket = Self { data, control, port_id, lost: AtomicBool::new(false) };
         socket.port_id = socket.answer()?;
         Ok(socket)
     }
@@ -98,7 +98,7 @@ impl NetlinkSocket {
     pub fn send(&self, datagram: &[u8]) -> Result<(), Error> {
         send(&self.data, datagram, SendFlags::NOSIGNAL).map_err(io_error("request"))?;
         if self.answer()? == Answer::LOST {
-            self.lost.set(true);
+            self.lost.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl NetlinkSocket {
 
     /// The next datagram; `None` if none comes within the time.
     pub fn receive(&self, timeout_ms: u64) -> Result<Option<Vec<u8>>, Error> {
-        if self.lost.take() {
+        if self.lost.swap(false, Ordering::Relaxed) {
             return Err(Error::Overrun);
         }
         let timeout =

@@ -5,7 +5,8 @@
 //! * The *data* connection is a `SOCK_SEQPACKET` Unix socket to portwayd's path. Each datagram on it is what it would be
 //!   on a netlink socket: messages, one or several. It polls as a netlink socket does.
 //! * The *control* connection is one end of a socket pair; its other end goes to portwayd with the first datagram of
-//!   the data connection, the [`Hello`], beside the client's network namespace and a [proof](make_proof) of what it may do there. Options are set on it, and on it
+//!   the data connection, the [`Hello`], beside the client's network namespace and a [proof](make_proof) of what it may do
+//!   there. Options are set on it, and on it
 //!   portwayd says that it has finished with what it was sent.
 //!
 //! Everything that a client sends, on either connection, is answered by exactly one [`Answer`] on the control

@@ -75,8 +75,8 @@ pub enum Command {
     Join(u32),
     /// Leave a multicast group.
     Leave(u32),
-    /// Send a [`group_mark`] of 0 on the data connection. For a connection that takes another's place: whoever polls the file descriptor looks at
-    /// the new one only when something can be read there.
+    /// Send a [`group_mark`] of 0 on the data connection. For a connection that takes another's place: whoever polls the file
+    /// descriptor looks at the new one only when something can be read there.
     Wake,
     /// Datagrams on the data connection may come in bundles from now on.
     TakeBundles,
