@@ -80,4 +80,39 @@ pub struct Extension {
     pub truncate_to: u32,
     /// Netlink port id to which everything about this packet goes (OVS_PACKET_ATTR_UPCALL_PID); 0: as the datapath says.
     pub upcall_pid: u32,
+    /// Whether the packet has this metadata. If not, it is memory that the buffer keeps for its next packet.
+    pub(crate) in_use: bool,
+    spare: Spare,
+}
+
+/// Memory for the next [`Extension::tunnel`]: no part of the metadata.
+#[derive(Debug, Default)]
+struct Spare(Option<Box<TunnelKey>>);
+
+impl Clone for Spare {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl PartialEq for Spare {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spare {}
+
+impl Extension {
+    /// Forgets all, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        let spare = Spare(self.tunnel.take().or_else(|| self.spare.0.take()));
+        *self = Self { spare, ..Self::default() };
+    }
+
+    /// The tunnel metadata, to be overwritten: what is in it if there was none is what an earlier packet had.
+    pub fn tunnel_mut(&mut self) -> &mut TunnelKey {
+        let spare = &mut self.spare;
+        self.tunnel.get_or_insert_with(|| spare.0.take().unwrap_or_default())
+    }
 }

@@ -352,7 +352,9 @@ impl Packet {
     fn recycle_used(&mut self) {
         let raw = self.raw_mut();
         if raw.flags & flags::COLD != 0 {
-            raw.extension = None;
+            if let Some(extension) = &mut raw.extension {
+                extension.clear();
+            }
             raw.l3_offset = 0;
             raw.l4_offset = 0;
             raw.mru = 0;
@@ -436,14 +438,18 @@ impl Packet {
     /// Tunnel and connection metadata, if the packet has any.
     #[inline]
     pub fn extension(&self) -> Option<&Extension> {
-        self.raw().extension.as_deref()
+        let raw = self.raw();
+        let may_have = raw.flags & flags::COLD != 0;
+        raw.extension.as_deref().filter(|extension| may_have && extension.in_use)
     }
 
-    /// Tunnel and connection metadata, made on first use (allocates).
+    /// Tunnel and connection metadata, made on first use (allocates, if none of the buffer's earlier packets had any).
     pub fn extension_mut(&mut self) -> &mut Extension {
         let raw = self.raw_mut();
         raw.flags |= flags::METADATA | flags::COLD;
-        raw.extension.get_or_insert_default()
+        let extension = raw.extension.get_or_insert_default();
+        extension.in_use = true;
+        extension
     }
 
     /// Hash of the flow as the receiver computed it; 0: not known.
@@ -619,7 +625,12 @@ impl Packet {
         to.priority = from.priority;
         to.recirc_id = from.recirc_id;
         to.dp_hash = from.dp_hash;
-        to.extension = from.extension.clone();
+        match (other.extension(), &mut to.extension) {
+            (Some(from), Some(to)) => (**to).clone_from(from),
+            (Some(from), to) => *to = Some(Box::new(from.clone())),
+            (None, Some(to)) => to.clear(),
+            (None, None) => {}
+        }
         to.l3_offset = from.l3_offset;
         to.l4_offset = from.l4_offset;
         to.mru = from.mru;

@@ -459,6 +459,32 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_keeps_the_memory_of_its_metadata_but_not_the_metadata() {
+        let mut pool = Pool::new();
+        let mut packet = pool.copy(&[1; 60]).unwrap();
+        let extension = packet.extension_mut();
+        extension.ct_zone = 1;
+        extension.tunnel_mut().options.extend([7; 40]);
+        let (extension, tunnel) = (&raw const *extension, &raw const *extension.tunnel_mut());
+        pool.give(packet);
+        let mut packet = pool.copy(&[2; 60]).unwrap();
+        assert!(packet.extension().is_none());
+        packet.set_mru(9);
+        assert!(packet.extension().is_none(), "another reason for a second line");
+        let again = packet.extension_mut();
+        assert_eq!((again.ct_zone, &again.tunnel, &raw const *again), (0, &None, extension));
+        assert_eq!(&raw const *again.tunnel_mut(), tunnel);
+        again.ct_zone = 3;
+        let copy = pool.duplicate(&packet).unwrap();
+        assert_eq!(copy.extension(), packet.extension());
+        pool.give(packet);
+        let plain = pool.copy(&[3; 60]).unwrap();
+        let mut full = copy;
+        full.copy_metadata(&plain);
+        assert!(full.extension().is_none() && plain.extension().is_none());
+    }
+
+    #[test]
     fn a_pool_keeps_a_bounded_number() {
         let mut pool = Pool::new();
         let packets: Vec<_> = (0..5000).map(|_| pool.take(Class::Small)).collect();

@@ -117,19 +117,25 @@ impl TunnelInfo {
 
     /// As a packet carries it.
     pub fn to_key(&self) -> TunnelKey {
-        TunnelKey {
-            id: self.id,
-            src: self.src,
-            dst: self.dst,
-            ipv6: self.ip_version == 6,
-            tos: self.tos,
-            ttl: self.ttl,
-            flags: self.flags,
-            label: self.label,
-            tp_src: self.tp_src,
-            tp_dst: self.tp_dst,
-            options: self.options().to_vec(),
-        }
+        let mut key = TunnelKey::default();
+        self.write_key(&mut key);
+        key
+    }
+
+    /// As a packet carries it, in a key's place.
+    fn write_key(&self, key: &mut TunnelKey) {
+        key.id = self.id;
+        key.src = self.src;
+        key.dst = self.dst;
+        key.ipv6 = self.ip_version == 6;
+        key.tos = self.tos;
+        key.ttl = self.ttl;
+        key.flags = self.flags;
+        key.label = self.label;
+        key.tp_src = self.tp_src;
+        key.tp_dst = self.tp_dst;
+        key.options.clear();
+        key.options.extend_from_slice(self.options());
     }
 
     /// From what a packet carries.
@@ -158,7 +164,7 @@ unsafe extern "C" fn set_tunnel_of_packet(packet: *mut RawPacket, info: *const T
         if usize::from((*info).options_len) > TUNNEL_OPTIONS_MAX {
             return -Errno::EINVAL.0;
         }
-        packet.extension_mut().tunnel = Some(Box::new((*info).to_key()));
+        (*info).write_key(packet.extension_mut().tunnel_mut());
     }
     0
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Every upcall of a miss names the key that the kernel extracted, and has the packet: the same packet must have the same key here.
 
-use portway_buf::{Extension, Gso, Offload, Packet, PacketKind, TunnelKey};
+use portway_buf::{Gso, Offload, Packet, PacketKind, TunnelKey};
 use portway_conformance::attrs::number;
 use portway_conformance::{Recording, Step, bytes_of_hex, hex_of_bytes};
 use portway_flow::{FlowKey, extract, mac_proto};
@@ -34,19 +34,17 @@ fn give_metadata(packet: &mut Packet, key: &FlowKey) {
         tp_dst: key.tun_tp_dst.get(),
         options,
     };
-    *packet.extension_mut() = Extension {
-        tunnel: (key.tun_proto != 0).then(|| Box::new(tunnel)),
-        ct_state: key.ct_state,
-        ct_zone: key.ct_zone,
-        ct_mark: key.ct_mark,
-        ct_labels: key.ct_labels,
-        ct_orig_proto: key.ct_orig_proto,
-        ct_orig_src: key.ct_orig_src,
-        ct_orig_dst: key.ct_orig_dst,
-        ct_orig_tp_src: key.ct_orig_tp_src.get(),
-        ct_orig_tp_dst: key.ct_orig_tp_dst.get(),
-        ..Extension::default()
-    };
+    let extension = packet.extension_mut();
+    extension.tunnel = (key.tun_proto != 0).then(|| Box::new(tunnel));
+    extension.ct_state = key.ct_state;
+    extension.ct_zone = key.ct_zone;
+    extension.ct_mark = key.ct_mark;
+    extension.ct_labels = key.ct_labels;
+    extension.ct_orig_proto = key.ct_orig_proto;
+    extension.ct_orig_src = key.ct_orig_src;
+    extension.ct_orig_dst = key.ct_orig_dst;
+    extension.ct_orig_tp_src = key.ct_orig_tp_src.get();
+    extension.ct_orig_tp_dst = key.ct_orig_tp_dst.get();
 }
 
 /// The super-packet that was injected, if it was one: its segments go up with the key of the whole.
