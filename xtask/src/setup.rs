@@ -73,6 +73,7 @@ const NEEDS: &[Need] = &[
     Need { package: "tcpdump", probe: Probe::Program("tcpdump"), purposes: &[Purpose::Test] },
     Need { package: "tshark", probe: Probe::Program("tshark"), purposes: &[Purpose::Test] },
     Need { package: "python3", probe: Probe::Program("python3"), purposes: &[Purpose::Test] },
+    Need { package: "systemd", probe: Probe::Program("systemd-analyze"), purposes: &[Purpose::Test] },
     Need { package: "gcc", probe: Probe::Program("cc"), purposes: &[Purpose::Test] },
     Need { package: "g++", probe: Probe::Program("c++"), purposes: &[Purpose::Test] },
     Need {
