@@ -95,6 +95,8 @@ pub enum Helper {
     KtimeGetNs = 5,
     /// Puts a VLAN tag beside the frame.
     SkbVlanPush = 18,
+    /// Takes the frame's outer VLAN tag away.
+    SkbVlanPop = 19,
     /// Sends the frame to another device.
     Redirect = 23,
     /// Copies bytes of the frame.

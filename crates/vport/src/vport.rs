@@ -559,10 +559,14 @@ fn is_tagged(packet: &Packet) -> bool {
     packet.frame().get(12..14).is_some_and(|ty| VLAN_TYPES.iter().any(|vlan| ty == vlan))
 }
 
-/// Whether the kernel would keep the frame's outer VLAN tag beside it on its way out: not if there is MPLS in it.
+/// Bytes from which on a tagged frame is sent with its tag inside.
+const TAG_INSIDE_FROM: usize = 20;
+
+/// Whether the kernel would keep the frame's outer VLAN tag beside it on its way out, while here it is inside: not if there is MPLS in it,
+/// and not if the frame ends with it, for then it is beside the frame here, too.
 #[inline]
 fn is_tag_apart(packet: &Packet) -> bool {
-    is_tagged(packet) && !holds_mpls(packet.frame())
+    is_tagged(packet) && packet.len() >= TAG_INSIDE_FROM && !holds_mpls(packet.frame())
 }
 
 #[cold]

@@ -20,6 +20,7 @@ mod filter;
 mod overflow;
 mod port;
 mod rx;
+mod short_tag;
 mod shortcut;
 mod socket;
 mod tx;

@@ -14,6 +14,7 @@ use portway_vport::ops::{CreateParams, Errno, PortType};
 use crate::attach::{Attached, attach};
 use crate::claim;
 use crate::rx::RxQueue;
+use crate::short_tag::ShortTags;
 use crate::shortcut::{self, Output, Shortcuts};
 use crate::tx::TxQueue;
 
@@ -34,6 +35,7 @@ pub struct NetdevPort {
     /// What the device was when it was last seen.
     last: Mutex<PortInfo>,
     shortcuts: Mutex<Shortcuts>,
+    short_tags: ShortTags,
 }
 
 impl fmt::Debug for NetdevPort {
@@ -67,6 +69,7 @@ impl PortType for NetdevPort {
             tx: (0..params.tx_queues.max(1)).map(|_| Mutex::new(TxQueue::new(priority))).collect(),
             last: Mutex::new(info),
             shortcuts: Mutex::default(),
+            short_tags: ShortTags::default(),
             device,
         };
         // A device that went away while it was being bound is no port.
@@ -100,10 +103,11 @@ impl PortType for NetdevPort {
     }
 
     fn tx(&self, queue: usize, pool: &mut PoolRef<'_>, batch: &mut Batch, report: &mut TxReport) {
-        let layer3 = self.device.layer3.then_some(self.device.ifindex);
+        let device = (self.device.ifindex, self.device.layer3);
         let queue = &self.tx[queue % self.tx.len()];
-        lock(queue).send(&self.device.socket, layer3, pool, batch, report);
+        lock(queue).send(&self.device.socket, device, &self.short_tags, pool, batch, report);
     }
+
     fn shortcut_masks(&self, masks: Option<&ShortcutMasks>) -> Result<(), Errno> {
         if masks.is_some() && (self.device.layer3 || !claim::redirects()) {
             return Err(Errno::EOPNOTSUPP);

@@ -10,6 +10,7 @@ use portway_buf::{BATCH_MAX, Batch, Packet, PacketKind, PoolRef, virtio};
 use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
 
+use crate::short_tag::{ShortTags, ends_with_tag};
 use crate::socket::{PacketSocket, last_errno, link_address};
 
 /// What one send call hands to the kernel. The pointers in it are set anew for each call.
@@ -60,16 +61,21 @@ impl TxQueue {
         Self { arrays: unsafe { Box::new(mem::zeroed()) }, priority }
     }
 
-    /// Sends every packet of `batch` and gives all of them back. `layer3`: the index of a device without link layer.
+    /// Sends every packet of `batch` and gives all of them back. `device`: its index, and whether it is without link layer.
     pub(crate) fn send(
         &mut self,
         socket: &PacketSocket,
-        layer3: Option<u32>,
+        (ifindex, layer3): (u32, bool),
+        short_tags: &ShortTags,
         pool: &mut PoolRef<'_>,
         batch: &mut Batch,
         report: &mut TxReport,
     ) {
+        let layer3 = layer3.then_some(ifindex);
         for (index, packet) in batch.iter_mut().enumerate() {
+            if layer3.is_none() && ends_with_tag(packet) {
+                short_tags.look_after(socket, ifindex);
+            }
             self.prepare(index, packet, layer3);
         }
         let (total, mut next) = (batch.len(), 0);

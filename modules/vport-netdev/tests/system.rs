@@ -186,6 +186,26 @@ fn vlan_tags_stay_where_they_were() {
 }
 
 #[test]
+fn frames_that_end_with_their_tag_arrive() {
+    let hosts = Hosts::new();
+    let (from, to) = (attach(&hosts.switch, "p1").unwrap(), attach(&hosts.one, "eth0").unwrap());
+    let mut pool = Pool::new();
+    let frames = [(18, [0x81, 0, 0x60, 10]), (19, [0x88, 0xa8, 0, 20]), (18, [0x81, 0, 0xef, 0xff])];
+    for (len, tag) in frames {
+        let mut bytes = frame(len, 7);
+        bytes[12..16].copy_from_slice(&tag);
+        bytes[16..18].copy_from_slice(&[0x88, 0xb5]);
+        // Others in front and behind are not touched, and stay in order.
+        let around = [frame(18, 1), frame(14, 2)];
+        let sent = [&around[0], &bytes, &around[1]].map(|bytes| pool.copy(bytes).unwrap());
+        assert_eq!(send(&from, &mut pool, sent).sent, 3);
+        let got = receive(&to, &mut pool, 3);
+        let got: Vec<_> = got.iter().map(Packet::frame).collect();
+        assert_eq!(got, [&around[0][..], &bytes, &around[1]]);
+    }
+}
+
+#[test]
 fn tagged_super_packets_keep_their_offload() {
     let hosts = Hosts::new();
     let (inject, capture) = (attach(&hosts.one, "eth0").unwrap(), attach(&hosts.two, "eth0").unwrap());

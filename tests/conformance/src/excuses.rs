@@ -2,8 +2,6 @@
 //! The one list of steps that are not held against us, each with its reason. What is on it is counted apart, and so is what this
 //! host cannot set up; neither is ever counted as a match. A step that matches counts as a match, on the list or not.
 
-use serde_json::Value;
-
 /// Why a step is excused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Excuse {
@@ -37,9 +35,6 @@ const USO: Excuse = Excuse::Different(
 const NO_RX_HANDLER: Excuse = Excuse::Different(
     "a port's device takes other upper devices (macvlan), which the kernel's receive handler keeps out; so it can become a port",
 );
-const TAG_AT_END: Excuse = Excuse::Different(
-    "a frame that ends with its VLAN tag: a packet socket sends the tag within the frame, and the next kernel drops one with nothing behind",
-);
 const TAP_MTU: Excuse = Excuse::Different("an internal port is a TAP, whose MTU is at most 65521");
 
 const REAL_TIME: Excuse = Excuse::Different(
@@ -48,6 +43,9 @@ const REAL_TIME: Excuse = Excuse::Different(
 
 const NOT_IN_THE_WAY: Excuse =
     Excuse::Different("this host cannot make the device that is in the port's way (geneve, gretap)");
+const EXTERNAL: Excuse = Excuse::Different(
+    "a tunnel device of the kernel's that gets metadata with each packet cannot be a port: nothing can give it any",
+);
 const GRE_SILENT: Excuse = Excuse::Different(
     "a GRE packet with something else than a frame inside is dropped without an ICMP answer: the host's stack leaves that to the port",
 );
@@ -71,8 +69,9 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("datapath-percpu:46", PER_CPU),
     ("vport-vxlan-conflict:6", NOT_IN_THE_WAY),
     ("vport-vxlan-conflict:8", NOT_IN_THE_WAY),
-    ("vport-vxlan-conflict:9", NUMBERS),
+    ("vport-vxlan-conflict:9", EXTERNAL),
     ("vport-vxlan-conflict:12", NOT_IN_THE_WAY),
+    ("vport-vxlan-conflict:13", EXTERNAL),
     ("tun-rx-gre:15", GRE_SILENT),
     ("tun-rx-gre:23", GRE_SILENT),
     ("vport-internal-dev:6", TAP_MTU),
@@ -142,29 +141,6 @@ const NEED_CONNTRACK: &[(&str, &[usize])] = &[
     ("matrix-ct-commit", &[7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 23, 24, 25, 26, 27, 28]),
 ];
 
-/// Whether a recorded frame ends with its VLAN tag.
-fn ends_with_tag(frame: &Value) -> bool {
-    let hex = frame["frame"].as_str().or(frame.as_str()).unwrap_or_default();
-    hex.len() == 36 && matches!(&hex[24..28], "8100" | "88a8")
-}
-
-/// What is recorded for a step but for frames that end with their VLAN tag, and the excuse for those; `None`: there are none.
-pub fn without_tags_at_end(recorded: &Value) -> Option<(Value, Excuse)> {
-    let mut rest = recorded.clone();
-    let taps = rest.get_mut("out")?.as_object_mut()?;
-    let mut left_out = 0;
-    for frames in taps.values_mut().filter_map(Value::as_array_mut) {
-        let before = frames.len();
-        frames.retain(|frame| !ends_with_tag(frame));
-        left_out += before - frames.len();
-    }
-    taps.retain(|_, frames| frames.as_array().is_none_or(|frames| !frames.is_empty()));
-    if taps.is_empty() {
-        rest.as_object_mut()?.remove("out");
-    }
-    (left_out != 0).then_some((rest, TAG_AT_END))
-}
-
 /// The excuse of a step, if it has one.
 pub fn excuse(scenario: &str, step: usize) -> Option<Excuse> {
     let name = format!("{scenario}:{step}");
@@ -176,7 +152,7 @@ pub fn excuse(scenario: &str, step: usize) -> Option<Excuse> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::Value;
     use std::path::Path;
 
     /// How many steps a recording has; `None`: there is no such recording.
@@ -197,16 +173,5 @@ mod tests {
             let there = steps(scenario).expect(scenario);
             assert!(excused.is_sorted() && excused.iter().all(|step| *step < there), "{scenario}");
         }
-    }
-
-    #[test]
-    fn only_frames_that_end_with_their_tag_are_left_out() {
-        let short = "020000ad5a0c020000902fb08100cbee0806";
-        let recorded = json!({"out": {"h1": [short, "00"], "h2": [{"frame": short, "mark": "0x1"}]}});
-        let (rest, _) = without_tags_at_end(&recorded).unwrap();
-        assert_eq!(rest, json!({"out": {"h1": ["00"]}}));
-        let longer = format!("{short}0001");
-        assert!(without_tags_at_end(&json!({"out": {"h1": [longer]}})).is_none());
-        assert!(without_tags_at_end(&json!({"errno": 0})).is_none());
     }
 }
