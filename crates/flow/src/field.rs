@@ -125,6 +125,25 @@ impl Field {
         put_number(self.bytes_mut(key), order, value);
     }
 
+    /// The field in the attribute's structure, from a key or from a mask's bits.
+    pub fn put_wire(self, key: &FlowKey, wire: &mut [u8]) {
+        if self.wire == self.width {
+            // Both have the same order.
+            wire.copy_from_slice(self.bytes(key));
+        } else {
+            put_number(wire, self.order, self.get(key));
+        }
+    }
+
+    /// The opposite of [`Field::put_wire`]; bits that the key has no room for are dropped.
+    pub fn set_from_wire(self, key: &mut FlowKey, wire: &[u8]) {
+        if self.wire == self.width {
+            self.bytes_mut(key).copy_from_slice(wire);
+        } else {
+            self.set(key, number(wire, self.order));
+        }
+    }
+
     /// The value in which every bit that can be used is one.
     pub const fn full(self) -> u128 {
         if self.bits >= 128 { u128::MAX } else { (1 << self.bits) - 1 }
@@ -188,14 +207,20 @@ pub enum Shape {
 impl Group {
     /// How the group is written.
     pub fn shape(&self) -> Shape {
-        let special = [
-            (GroupId::Tunnel, Shape::Tunnel),
-            (GroupId::Vlan, Shape::Tags),
-            (GroupId::EthType, Shape::Ethertype),
-            (GroupId::Nsh, Shape::Nsh),
-            (GroupId::Mpls, Shape::Labels),
-        ];
-        special.into_iter().find(|(id, _)| *id == self.id).map_or(Shape::Fields, |(_, shape)| shape)
+        // One after the other, not by a search in a list of them: this is asked for each group of each key that is written.
+        if self.id == GroupId::Tunnel {
+            Shape::Tunnel
+        } else if self.id == GroupId::Vlan {
+            Shape::Tags
+        } else if self.id == GroupId::EthType {
+            Shape::Ethertype
+        } else if self.id == GroupId::Nsh {
+            Shape::Nsh
+        } else if self.id == GroupId::Mpls {
+            Shape::Labels
+        } else {
+            Shape::Fields
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Keys and masks, read.
 
-use portway_flow::field::{GROUPS, Group, Prerequisite, Shape, number};
+use portway_flow::field::{GROUPS, Group, Prerequisite, Shape};
 use portway_flow::{FlowKey, FlowMask, Frag, mac_proto};
 use portway_netlink::Attrs;
 use portway_uapi::netlink::NLA_HDRLEN;
@@ -145,7 +145,7 @@ pub(crate) fn read_structure(payload: &[u8], group: &Group, to: &mut FlowKey) {
     let mut at = 0;
     for field in group.fields {
         if let Some(bytes) = payload.get(at..at + field.wire) {
-            field.set(to, number(bytes, field.order));
+            field.set_from_wire(to, bytes);
         }
         at += field.wire;
     }

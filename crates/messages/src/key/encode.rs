@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Keys and masks, written.
 
-use portway_flow::field::{GROUPS, Group, GroupId, Shape, put_number};
+use portway_flow::field::{GROUPS, Group, GroupId, Shape};
 use portway_flow::{FlowKey, FlowMask, mac_proto};
 use portway_netlink::{AttrBuilder, Error};
 use portway_uapi::openvswitch as ovs;
@@ -54,7 +54,7 @@ pub(crate) fn structure(group: &Group, key: &FlowKey) -> ([u8; STRUCTURE_MAX], u
     let mut bytes = [0; STRUCTURE_MAX];
     let mut at = 0;
     for field in group.fields {
-        put_number(&mut bytes[at..at + field.wire], field.order, field.get(key));
+        field.put_wire(key, &mut bytes[at..at + field.wire]);
         at += field.wire;
     }
     (bytes, structure_len(group))
