@@ -12,7 +12,7 @@ use portway_sync::{Domain, FairQueue, Snapshot};
 use portway_vport::{DeviceTable, NetnsId, PortName, Registry, Vport};
 
 use crate::change::TYPE_INTERNAL;
-use crate::datapath::Datapath;
+use crate::datapath::{Datapath, PORTS_MAX};
 use crate::error::Error;
 use crate::events::{Event, Listeners};
 use crate::flow::{Flow, Ufid};
@@ -246,6 +246,14 @@ impl Switch {
         now_ns: u64,
     ) -> Result<(), Error> {
         let Ok(key) = portway_flow::extract(&mut packet) else { return Ok(()) };
+        // By far the most common request: a new flow's first packet, to where the flow leads.
+        if let [Action::Output(port)] = actions
+            && (*port as usize) < PORTS_MAX
+        {
+            let guard = self.domain.pin();
+            self.control_lane().execute_output(datapath, packet, *port, &guard, now_ns);
+            return Ok(());
+        }
         static EXACT: LazyLock<FlowMask> = LazyLock::new(FlowMask::exact);
         let program = portway_actions::Program::compile(actions, &key, &EXACT, &Default::default())?;
         let guard = self.domain.pin();

@@ -101,16 +101,40 @@ impl Lane {
         guard: &Guard<'_>,
         now_ns: u64,
     ) -> Result<(), Errno> {
+        let site = self.execution_site(datapath, &packet, guard, now_ns);
+        let outcome = self.io.run_program(&site, program, packet);
+        process_rounds(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
+        outcome
+    }
+
+    /// As [`Lane::execute`], for the program that only outputs, once.
+    pub(crate) fn execute_output(
+        &mut self,
+        datapath: &Arc<Datapath>,
+        packet: Packet,
+        port: u32,
+        guard: &Guard<'_>,
+        now_ns: u64,
+    ) {
+        let site = self.execution_site(datapath, &packet, guard, now_ns);
+        self.io.output(&site, port, packet);
+    }
+
+    /// Makes sure that all that is unsent is of this datapath.
+    fn execution_site<'a>(
+        &mut self,
+        datapath: &'a Arc<Datapath>,
+        packet: &Packet,
+        guard: &'a Guard<'_>,
+        now_ns: u64,
+    ) -> Site<'a> {
         if self.unsent.as_ref().is_some_and(|unsent| !Arc::ptr_eq(unsent, datapath)) {
             self.send_executed(guard, now_ns);
         }
-        let site = lone_site(datapath, packet.in_port(), guard, now_ns);
-        let outcome = self.io.run_program(&site, program, packet);
-        process_rounds(&mut self.caches, &mut self.io, &site, &mut self.runs, &mut self.batch);
         if self.unsent.is_none() {
             self.unsent = Some(Arc::clone(datapath));
         }
-        outcome
+        lone_site(datapath, packet.in_port(), guard, now_ns)
     }
 
     /// Sends what packets from clients have led to.
