@@ -190,6 +190,26 @@ fn damaged_toml_is_named_with_its_place() {
     }
 }
 
+/// The documented example cut anywhere and with each byte changed: it is read, or refused with a place.
+#[test]
+fn a_damaged_example_is_read_or_refused() {
+    let example = include_str!("../../../../dist/portway.toml");
+    let check = |bytes: &[u8]| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if let Err(said) = read(text) {
+            assert!(said.starts_with("p.toml:") && said.contains("remedy: "), "{said}");
+        }
+    };
+    for at in 0..example.len() {
+        check(&example.as_bytes()[..at]);
+        for byte in [b'\"', b'\n', b'[', b'=', b'-', b'9', 0] {
+            let mut changed = example.as_bytes().to_vec();
+            changed[at] = byte;
+            check(&changed);
+        }
+    }
+}
+
 #[test]
 fn all_mistakes_are_told_at_once_in_order() {
     let said = read("[[bridge]]\nname = \"\"\nx = 1\n[daemon]\nworkers = 9999\n").unwrap_err();
