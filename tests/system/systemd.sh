@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # The shipped unit and drop-in under a real systemd: sudo tests/system/systemd.sh TARGET/debug
 # Boots the machine's own systemd as process 1 of namespaces, on a copy of the machine's files that is in memory only; starts
-# portwayd and Debian's openvswitch-switch, lets a host ping the bridge, restarts portwayd, pings again, and stops all. Needs systemd, openvswitch-switch,
-# iproute2, iputils-ping and cgroup2. Says what happened, and whether it was as it should be.
+# portwayd and Debian's openvswitch-switch, lets a host ping the bridge, restarts portwayd, pings again, and stops all.
+# Needs systemd, openvswitch-switch, iproute2, iputils-ping and cgroup2. Says what happened, and whether it was as it
+# should be.
 set -euo pipefail
 programs=$(realpath "$1")
 tree=$(cd "$(dirname "$0")/../.." && pwd)
