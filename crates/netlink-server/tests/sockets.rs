@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Clients over real sockets: good ones, silent ones, deaf ones, ones that send nonsense or vanish. No root needed.
+//! Clients over real sockets: good ones, silent ones, deaf ones, ones that send nonsense or vanish. Needs root.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
