@@ -236,8 +236,8 @@ impl Shortcuts {
         if !self.are_wanted() || is_seen || table.all.len() >= SHORTCUTS_MAX {
             return;
         }
-        // Before anything is prepared at the input, which takes milliseconds.
-        if output.info().link_up == 0 || table.are_apart(&input, &output) {
+        // Before anything is prepared at the input, which takes milliseconds. What is known of a new port may be from before it was up.
+        if table.are_apart(&input, &output) || output.refresh_info().is_ok_and(|info| info.link_up == 0) {
             return;
         }
         if !self.begin_input(&mut table, &input, &proposal.datapath, lens) {
