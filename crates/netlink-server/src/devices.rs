@@ -32,6 +32,9 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// Bytes of struct rtgenmsg, padded.
+/// How the names of the devices begin that Open vSwitch makes for its tunnels.
+const OPEN_VSWITCHS: [&[u8]; 3] = [b"vxlan_sys_", b"genev_sys_", b"gre_sys"];
+
 const RTGENMSG: usize = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
@@ -115,10 +118,14 @@ impl LinkCounters {
             return None;
         }
         let attrs = Attrs::new(message.payload().get(IFINFOMSG..)?);
-        if is_kernels_tunnel(&attrs).is_some() {
+        // Any other of the kernel's is a port as in the kernel, of frames without metadata.
+        let name = attrs.first_of(IFLA_IFNAME)?.payload();
+        if OPEN_VSWITCHS.iter().any(|prefix| name.starts_with(prefix)) && is_kernels_tunnel(&attrs).is_some()
+        {
             tracing::warn!(
-                "a tunnel device of the kernel's that gets metadata with each packet cannot be a port: \
-                 nothing can give it any; delete it, and the next request for one gets Portway's"
+                "{}: a tunnel device of the kernel's, which nothing here can give metadata; delete it, and the next request for \
+                 one gets Portway's",
+                String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name))
             );
             return Some(Err(Errno::EOPNOTSUPP));
         }

@@ -43,9 +43,6 @@ const REAL_TIME: Excuse = Excuse::Different(
 
 const NOT_IN_THE_WAY: Excuse =
     Excuse::Different("this host cannot make the device that is in the port's way (geneve, gretap)");
-const EXTERNAL: Excuse = Excuse::Different(
-    "a tunnel device of the kernel's that gets metadata with each packet cannot be a port: nothing can give it any",
-);
 const GRE_SILENT: Excuse = Excuse::Different(
     "a GRE packet with something else than a frame inside is dropped without an ICMP answer: the host's stack leaves that to the port",
 );
@@ -69,9 +66,8 @@ const BY_NAME: &[(&str, Excuse)] = &[
     ("datapath-percpu:46", PER_CPU),
     ("vport-vxlan-conflict:6", NOT_IN_THE_WAY),
     ("vport-vxlan-conflict:8", NOT_IN_THE_WAY),
-    ("vport-vxlan-conflict:9", EXTERNAL),
+    ("vport-vxlan-conflict:9", NUMBERS),
     ("vport-vxlan-conflict:12", NOT_IN_THE_WAY),
-    ("vport-vxlan-conflict:13", EXTERNAL),
     ("tun-rx-gre:15", GRE_SILENT),
     ("tun-rx-gre:23", GRE_SILENT),
     ("vport-internal-dev:6", TAP_MTU),

@@ -269,13 +269,15 @@ fn the_kernels_own_devices_are_no_ports() {
     assert!(!refused.ok && refused.err.contains("Operation not supported"), "{refused:?}");
     assert!(lab.daemon_log().contains("delete it"), "{}", lab.daemon_log());
     lab.dpctl("del-dp dp0");
-    // One that does not get metadata is a device like others.
-    lab.switch.sh(&format!(
-        "ip link del {VXLAN}; ip link add vx7 type vxlan id 7 dstport 4797; ip link set vx7 up"
-    ));
-    lab.dpctl("add-dp dp0");
-    lab.dpctl("add-if dp0 vx7");
-    lab.dpctl("del-dp dp0");
+    // One that does not get metadata, or that is not Open vSwitch's, is a device like others.
+    for kind in ["id 7 dstport 4797", "external dstport 4798"] {
+        lab.switch.sh(&format!("ip link add vx7 type vxlan {kind}; ip link set vx7 up"));
+        lab.dpctl("add-dp dp0");
+        lab.dpctl("add-if dp0 vx7");
+        lab.dpctl("del-dp dp0");
+        lab.switch.sh("ip link del vx7");
+    }
+    lab.switch.sh(&format!("ip link del {VXLAN}"));
     // ovs-vswitchd deletes what it cannot use, and this one then takes its other way (one of 4.0 makes it anew when it tries again).
     lab.switch.sh(&format!("ip link add {VXLAN} type vxlan external dstport 4789 nolearning udp6zerocsumrx; ip link set {VXLAN} up"));
     let ovs = Ovs::with(&lab, &[("PORTWAY_TUNNELS", "devices")]);
