@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use portway_netlink_socket::{OVERRUN, marked_group};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::RecvFlags;
 
 use crate::address::Address;
 use crate::message;
@@ -57,14 +57,14 @@ fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     }
 }
 
-/// Takes a datagram of the library's own out of the socket, if it was only looked at.
-fn discard(data: BorrowedFd<'_>, asked: RecvFlags) {
-    if asked.contains(RecvFlags::PEEK) {
-        let _ = recv(data, &mut [0; OVERRUN.len()], RecvFlags::DONTWAIT);
-    }
-}
-
 impl Ours<'_> {
+    /// Takes a datagram of the library's own out of the connection, if it was only looked at.
+    fn discard(self, data: BorrowedFd<'_>, inode: u64, asked: RecvFlags) {
+        if asked.contains(RecvFlags::PEEK) {
+            let _ = self.next_datagram(data, inode, &mut [0; OVERRUN.len()], RecvFlags::DONTWAIT);
+        }
+    }
+
     /// Receives a datagram into `room` bytes, by way of `store`.
     ///
     /// # Errors
@@ -101,12 +101,13 @@ impl Ours<'_> {
                 Ok((len, whole)) => {
                     let bytes = &buffer[..len.min(buffer.len())];
                     if let Some(group) = marked_group(bytes) {
-                        discard(data, asked);
+                        self.discard(data, inode, asked);
                         self.netlink.next_group.store(group, Ordering::Release);
                         continue;
                     }
                     if *bytes == OVERRUN {
-                        self.take_overrun(data, asked);
+                        self.discard(data, inode, asked);
+                        self.note_loss();
                         continue;
                     }
                     let mut group = self.netlink.next_group.load(Ordering::Acquire);
@@ -138,12 +139,6 @@ impl Ours<'_> {
         }
         let is_wanted = !self.netlink.link.lock().settings.has(libc::NETLINK_NO_ENOBUFS);
         if is_wanted { Err(Errno::NOBUFS) } else { Ok(()) }
-    }
-
-    /// portwayd says that it had no room for something, perhaps for the end of a dump.
-    fn take_overrun(self, data: BorrowedFd<'_>, asked: RecvFlags) {
-        discard(data, asked);
-        self.note_loss();
     }
 
     /// The program is to be told, before anything else, that something was lost.

@@ -120,7 +120,7 @@ impl World {
         for client in [self.root, self.nobody, self.listener] {
             while let Some(delivery) = self.server.next_datagram(client) {
                 if let Delivery::Datagram(bytes) = delivery {
-                    check(&bytes);
+                    check(&bytes.bytes);
                 }
             }
         }
