@@ -293,6 +293,10 @@ fn set(value: &Value, masked: bool) -> Result<Set, Refused> {
     let ((name, value), None) = (pairs.next().ok_or(Refused::Form)?, pairs.next()) else {
         return Err(Refused::Form);
     };
+    if name == "TUNNEL" {
+        // Not read here: what is compared are lists that change packets.
+        return Err(Refused::Unsupported);
+    }
     if !matches!(
         name,
         "PRIORITY"
