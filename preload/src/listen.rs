@@ -11,7 +11,7 @@ use portway_netlink_socket::{BUNDLE_MARK, Command, first_in_bundle, next_in_bund
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use crate::connection;
+use crate::connection::{self, Failure};
 use crate::lock::forks;
 use crate::socket::{Link, Ours};
 
@@ -128,19 +128,24 @@ impl Ours<'_> {
 
     /// The socket has nothing to read. If it has never asked for anything it only listens, and takes what comes in bundles.
     pub(crate) fn listens(self) {
-        if !self.netlink.has_asked.load(Ordering::Relaxed) {
+        if !self.netlink.has_asked.load(Ordering::Relaxed)
+            && !self.netlink.has_offered.load(Ordering::Relaxed)
+        {
             self.take_bundles(&mut self.netlink.link.lock());
         }
     }
 
     /// Tells portwayd, once, that bundles are welcome.
     pub(crate) fn take_bundles(self, link: &mut Link) {
-        if self.netlink.has_offered.swap(true, Ordering::Relaxed) {
+        if self.netlink.has_offered.load(Ordering::Relaxed) || !link.is_online {
             return;
         }
-        let told = link.is_online.then(|| connection::command(link.control.as_fd(), Command::TakeBundles));
+        let told = connection::command(link.control.as_fd(), Command::TakeBundles);
+        // One that has gone was told nothing.
+        let was_told = !matches!(told, Err(Failure::Gone(_)));
+        self.netlink.has_offered.store(was_told, Ordering::Relaxed);
         // A portwayd of before knows none, and sends none.
-        if told.is_some_and(|told| told.is_ok()) {
+        if told.is_ok() {
             link.settings.takes_bundles = true;
             self.netlink.takes_bundles.store(true, Ordering::Release);
         }

@@ -128,10 +128,11 @@ pub(crate) fn refusals(datagram: &[u8], port_id: u32) -> Vec<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+    /// A message, padded.
+    pub(crate) fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
         let mut bytes = ((HEADER + payload.len()) as u32).to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(flags.to_ne_bytes());
@@ -141,7 +142,8 @@ mod tests {
         bytes
     }
 
-    fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
+    /// An attribute, padded.
+    pub(crate) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
         let mut bytes = ((4 + payload.len()) as u16).to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(payload);

@@ -133,20 +133,6 @@ impl Ours<'_> {
         }
     }
 
-    fn tell_of_loss(self) -> Result<(), Errno> {
-        if !self.netlink.lost.load(Ordering::Relaxed) || !self.netlink.lost.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let is_wanted = !self.netlink.link.lock().settings.has(libc::NETLINK_NO_ENOBUFS);
-        if is_wanted { Err(Errno::NOBUFS) } else { Ok(()) }
-    }
-
-    /// The program is to be told, before anything else, that something was lost.
-    pub(crate) fn note_loss(self) {
-        self.netlink.dumps.store(0, Ordering::Release);
-        self.netlink.lost.store(true, Ordering::Release);
-    }
-
     fn count_ended(self, ended: u32) {
         if ended > 0 {
             let fewer = |dumps: u32| Some(dumps.saturating_sub(ended));

@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use crate::address::Address;
 use crate::connection::{self, Failure};
 use crate::socket::{Link, Ours};
-use crate::{kernel, message};
+use crate::{kernel, loss, message, watch};
 
 impl Ours<'_> {
     /// Sends a datagram on the program's `fd` and waits until it has been carried out. Returns its length.
@@ -41,6 +41,7 @@ impl Ours<'_> {
             result = self.attempt(&mut link, fd, datagram);
         }
         let is_new = was_offline && link.is_online;
+        let is_answered = result.is_ok();
         let result = match result {
             Ok(()) => self.leave_to_kernel(&mut link, fd, datagram),
             Err(Failure::Gone(_)) => {
@@ -53,8 +54,11 @@ impl Ours<'_> {
             Err(Failure::Refused(errno)) => Err(errno),
         };
         drop(link);
+        if is_answered {
+            loss::note_answer();
+        }
         if is_new {
-            self.wake_others();
+            watch::connect_all();
         }
         result.map(|()| datagram.len())
     }
@@ -81,6 +85,7 @@ impl Ours<'_> {
 
     /// Answers as a kernel without the module.
     fn refuse(self, link: &Link, datagram: &[u8]) -> Result<(), Errno> {
+        loss::note_refusal();
         for refusal in message::refusals(datagram, self.netlink.port_id.load(Ordering::Acquire)) {
             send(&link.control, &refusal, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
                 .map_err(|_| Errno::NOBUFS)?;

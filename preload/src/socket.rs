@@ -43,6 +43,8 @@ pub(crate) struct Netlink {
     pub(crate) dumps: AtomicU32,
     /// Something was lost that the program has not been told of.
     pub(crate) lost: AtomicBool,
+    /// The thread that may not hear of that yet (`loss.rs`); 0: none has looked.
+    pub(crate) is_awaited_by: AtomicU32,
     /// How often the process had forked when the socket was opened: later children have it, too.
     pub(crate) forks_before: u32,
     /// A request was sent.
@@ -153,6 +155,7 @@ impl Socket {
             peer: AtomicU32::new(0),
             dumps: AtomicU32::new(0),
             lost: AtomicBool::new(false),
+            is_awaited_by: AtomicU32::new(0),
             forks_before: forks(),
             has_asked: AtomicBool::new(false),
             has_offered: AtomicBool::new(false),
@@ -277,16 +280,6 @@ impl<'a> Ours<'a> {
         self.netlink.place.is_open() && !self.netlink.link.lock().is_online
     }
 
-    /// portwayd has been seen again: connects those sockets that would not find out by themselves, since they only wait.
-    pub(crate) fn wake_others(self) {
-        for (_, other) in table::all() {
-            if let Some(other) = Ours::new(&other).filter(|other| !Arc::ptr_eq(other.whole, self.whole)) {
-                // One that cannot be connected now is tried again by its next request.
-                let _ = other.go_online(&mut other.netlink.link.lock(), connection::open);
-            }
-        }
-    }
-
     /// The end of the connection that had `inode` was seen.
     pub(crate) fn connection_ended(self, inode: u64) -> Result<(), Errno> {
         let mut link = self.netlink.link.lock();
@@ -298,7 +291,7 @@ impl<'a> Ours<'a> {
         let is_back = self.go_online(&mut link, connection::open).is_ok();
         drop(link);
         if is_back {
-            self.wake_others();
+            watch::connect_all();
         }
         Ok(())
     }

@@ -76,8 +76,9 @@ fn sockets_wait() -> bool {
     table::all().iter().filter_map(|(_, socket)| Ours::new(socket)).any(Ours::waits)
 }
 
-/// Connects what can be connected. Whether some still wait.
-fn connect_all() -> bool {
+/// Connects what can be connected: also sockets whose owners only wait, and would not find out that portwayd is back. Whether some
+/// still wait.
+pub(crate) fn connect_all() -> bool {
     let mut some_wait = false;
     for (_, socket) in table::all() {
         if let Some(ours) = Ours::new(&socket).filter(|ours| ours.waits()) {

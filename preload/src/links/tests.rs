@@ -2,28 +2,11 @@
 //! Messages about devices and what becomes of them.
 
 use super::*;
+use crate::message::tests::{attribute, message};
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const CREATE: u16 = NLM_F_REQUEST | 4 | NLM_F_CREATE | 0x200;
-
-fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = ((HEADER + payload.len()) as u32).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([7, 0, 0, 0, 9, 0, 0, 0]);
-    bytes.extend(payload);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = ((4 + payload.len()) as u16).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(payload);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
 
 fn about(kind: u16, name: &[u8], flags: u16, more: &[u8]) -> Vec<u8> {
     message(kind, flags, &[&[0xff; IFINFOMSG], &attribute(IFLA_IFNAME, name)[..], more].concat())

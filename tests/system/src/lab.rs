@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::run::{Background, Said, background, run, said, within};
+use crate::run::{Background, Said, background, run, said, tail, within};
 
 /// A named network namespace.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.daemon_log());
+            eprintln!("--- the end of the daemon's log ---\n{}", tail(&self.path("portwayd.log")));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::run::{Background, background, run, within};
+use crate::run::{Background, background, run, tail, within};
 use crate::{Lab, Netns};
 
 /// The two daemons; they end with this value.
@@ -116,6 +116,22 @@ impl Ovs {
         run(Command::new("ovs-appctl").arg("-t").arg(self.folder.join("vs.ctl")).args(arguments.split(' ')))
     }
 
+    /// Says what a failed test wants to know of `ovs-vswitchd`: what it thinks of its bridges and the datapath, and what it has logged.
+    fn tell(&self) {
+        if self.vswitchd.is_some() {
+            for question in ["dpif/show", "dpctl/show --statistics", "dpctl/dump-flows", "upcall/show"] {
+                let mut command = Command::new("ovs-appctl");
+                command.args(["-T", "5", "-t"]).arg(self.folder.join("vs.ctl")).args(question.split(' '));
+                // Without the child there is nothing to tell, and this is the wrong place to fail.
+                if let Ok(answer) = command.output() {
+                    let text = [answer.stdout, answer.stderr].concat();
+                    eprintln!("--- ovs-appctl {question} ---\n{}", String::from_utf8_lossy(&text));
+                }
+            }
+        }
+        eprintln!("--- the end of ovs-vswitchd's log ---\n{}", tail(&self.folder.join("vs.log")));
+    }
+
     /// Lines of the log of level WARN and above, but for those that say that the machine is slow, or that a port went while its
     /// status was being told to the database.
     pub fn complaints(&self) -> Vec<String> {
@@ -133,6 +149,9 @@ impl Ovs {
 
 impl Drop for Ovs {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         if self.vswitchd.is_some() {
             self.kill();
         }

@@ -2,6 +2,7 @@
 //! Running programs.
 
 use std::io::BufReader;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,17 @@ impl Drop for Background {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Lines of a log that a failed test shows.
+const SHOWN: usize = 150;
+
+/// The last lines of a log, without the counters that `ovs-vswitchd` writes into its own when it was held up.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("|coverage")).collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
 /// How long [`within`] is patient. A minute: a machine may be slow and loaded, and a monitor may wait ten seconds before it starts

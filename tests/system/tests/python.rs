@@ -16,11 +16,11 @@ fn sockets_do_what_the_kernels_do() {
     assert!(said.ok && said.out == "all well\n" && said.err.is_empty(), "{said:?}");
 }
 
-#[test]
-fn a_group_that_turns_out_not_to_exist_does_not_keep_a_socket_from_portwayd() {
+/// Runs a script that waits for portwayd to be killed and to be started again; what it says after that.
+fn over_a_restart(script: &str) -> Vec<String> {
     let mut lab = Lab::new(0);
     let mut command = lab.wrapped("python3");
-    command.args(["-c", include_str!("python/away.py")]);
+    command.args(["-c", script]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut to, mut said) =
         (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
@@ -31,8 +31,20 @@ fn a_group_that_turns_out_not_to_exist_does_not_keep_a_socket_from_portwayd() {
     wait_for("started");
     lab.start_daemon();
     to.write_all(b"\n").unwrap();
-    wait_for("all well");
-    assert!(child.wait().unwrap().success());
+    let rest = said.map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+    rest
+}
+
+#[test]
+fn a_group_that_turns_out_not_to_exist_does_not_keep_a_socket_from_portwayd() {
+    assert_eq!(over_a_restart(include_str!("python/away.py")), ["all well"]);
+}
+
+/// See `preload/src/loss.rs`.
+#[test]
+fn who_was_refused_hears_of_a_loss_when_it_has_asked_again() {
+    assert_eq!(over_a_restart(include_str!("python/refused.py")), ["ENOBUFS", "ENOBUFS", "all well"]);
 }
 
 /// What a part of the script prints.

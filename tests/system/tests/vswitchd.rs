@@ -2,6 +2,9 @@
 //! `ovs-vswitchd`, unmodified, on Portway, with real traffic.
 #![forbid(unsafe_code)]
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
 use portway_system::{Lab, Ovs, background, said, within};
 
 /// Frames that a host receives within two seconds: their VLAN tags in hexadecimal, or `untagged`.
@@ -224,11 +227,16 @@ fn vswitchd_recovers_when_portwayd_was_away_for_long() {
     lab.stop_daemon();
     assert!(!lab.hosts[0].reaches("10.1.0.2"), "nobody forwards");
     assert!(lab.switch.sh("ip addr show br0").contains("10.1.0.100"), "the host's devices wait");
-    // Longer than requests wait for it: ovs-vswitchd is told so.
-    let misses_it = |line: &String| line.contains("No such file or directory");
-    within("ovs-vswitchd misses its datapath", || ovs.complaints().iter().any(misses_it));
+    gives_up(&ovs);
     lab.start_daemon();
     works_as_before(&lab, &mut ovs, &before);
+}
+
+/// Longer than requests wait for portwayd: `ovs-vswitchd` is told so. Its main thread has given up all ports.
+fn gives_up(ovs: &Ovs) {
+    let misses_it = |line: &String| line.contains("could not add network device");
+    within("ovs-vswitchd misses its datapath", || ovs.complaints().iter().any(misses_it));
+    ovs.appctl("version");
 }
 
 #[test]
@@ -361,4 +369,42 @@ fn no_packet_of_an_established_flow_is_lost_without_vswitchd() {
     // As on the kernel, it begins with an empty table and makes its flows anew.
     within("it forwards", || lab.hosts[0].reaches("10.1.0.2"));
     assert!(lab.hosts[0].reaches("10.1.0.2"));
+}
+
+/// A busy machine lets `ovs-vswitchd`'s main thread wait until all else is as it was: what it hears first then is not that it has missed
+/// something, which would make it delete the ports that it has given up, and the bridge's own device with its addresses.
+#[test]
+fn vswitchd_takes_its_ports_back_before_it_looks_for_changes() {
+    let mut lab = Lab::new(2);
+    let mut ovs = bridge(&lab);
+    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    let before = (ovs.pid(), ports(&lab));
+    lab.stop_daemon();
+    gives_up(&ovs);
+    let held = held(ovs.pid().unwrap());
+    lab.start_daemon();
+    let threads = || lab.switch.sh(&format!("cat /proc/{}/task/*/comm", ovs.pid().unwrap()));
+    within("its sockets are connected again", || !threads().contains("portway"));
+    drop(held);
+    works_as_before(&lab, &mut ovs, &before);
+}
+
+/// Stops a thread until the value is dropped.
+fn held(thread: u32) -> Held {
+    let mut command = Command::new("python3");
+    command.args(["-c", include_str!("python/hold.py"), &thread.to_string()]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("text");
+    assert_eq!(line, "held\n");
+    Held(child)
+}
+
+struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
 }
