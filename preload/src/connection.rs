@@ -20,8 +20,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::namespace::{Namespace, Proof};
 
-/// How long requests wait for a portwayd that has gone away.
+/// How long requests wait for a portwayd that has gone away, if [`PATIENCE_ENV`] does not say it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The environment variable that says it, in whole seconds.
+const PATIENCE_ENV: &str = "PORTWAY_PATIENCE";
 /// How often it is looked for then.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -91,7 +93,7 @@ pub(crate) fn was_seen() -> bool {
 }
 
 /// As [`open`]. If portwayd has been there before, it is waited for: it is being restarted, and a program that is refused
-/// everything meanwhile would draw its conclusions. All waiting together ends [`PATIENCE`] after portwayd was missed first.
+/// everything meanwhile would draw its conclusions. All waiting together ends [`patience`] after portwayd was missed first.
 pub(crate) fn open_patiently(place: &Place, port_id: u32) -> Result<Opened, Failure> {
     patiently(|| open(place, port_id))
 }
@@ -110,6 +112,15 @@ fn patiently(open: impl Fn() -> Result<Opened, Failure>) -> Result<Opened, Failu
     }
 }
 
+/// How long requests wait for a portwayd that has gone away.
+fn patience() -> Duration {
+    static SAID: OnceLock<Duration> = OnceLock::new();
+    *SAID.get_or_init(|| {
+        let said = std::env::var(PATIENCE_ENV).ok().and_then(|text| text.parse::<u32>().ok());
+        said.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()))
+    })
+}
+
 /// Whether portwayd has been away for too long to be waited for.
 fn is_given_up() -> bool {
     let now = clock_gettime(ClockId::Monotonic);
@@ -118,7 +129,7 @@ fn is_given_up() -> bool {
         Ok(_) => now_ms,
         Err(began) => began,
     };
-    now_ms.saturating_sub(began) >= PATIENCE.as_millis() as u64
+    u128::from(now_ms.saturating_sub(began)) >= patience().as_millis()
 }
 
 /// Connects. `port_id`: the one wanted, or 0.

@@ -13,10 +13,10 @@
 //!   for programs that can do without, they fail (`route.rs`).
 //! * All other protocols are the kernel's alone.
 //! * If portwayd is not there, sockets are the kernel's, whose answer is ENOENT, and a line on the standard error says so once. If it
-//!   goes away, sockets wait for it: a request waits up to five seconds, then it is answered ENOENT, and when it is
-//!   back, sockets are connected again with their port ids, options and memberships. Those with memberships are told ENOBUFS
-//!   once, since they have missed something (`loss.rs` says when). Sockets that only listen are connected again, too: a thread looks for portwayd
-//!   while it is away.
+//!   goes away, sockets wait for it: a request waits up to five seconds (`PORTWAY_PATIENCE` says another number), then it is answered
+//!   ENOENT, and when it is back, sockets are connected again with their port ids, options and memberships. Those with
+//!   memberships are told ENOBUFS once, since they have missed something (`loss.rs` says when). Sockets that only listen are connected
+//!   again, too: a thread looks for portwayd while it is away.
 //!
 //! For which multicast group a message was made is known once the program has shown that it may want that: by `bind`, a membership,
 //! NETLINK_PKTINFO, or a receive that asks for the address.

@@ -60,6 +60,7 @@ pub(crate) enum Command {
     ///
     /// The daemon's netlink socket is the one that PORTWAY_SOCKET names, else netlink.sock beside the control socket. How the program gets
     /// tunnels is found out; PORTWAY_TUNNELS=ports (as up to Open vSwitch 3.7) or =devices (as from 4.0 on) says it.
+    /// Requests wait five seconds for a daemon that has gone away; PORTWAY_PATIENCE says another number.
     #[command(
         after_help = "Examples:\n  portway wrap -- ovs-dpctl show\n  portway wrap -- ovs-vswitchd --pidfile --detach"
     )]

@@ -44,6 +44,11 @@ impl Netns {
         run(self.command("sh").args(["-ec", line]))
     }
 
+    /// Waits until an address answers.
+    pub fn awaits(&self, address: &str) {
+        within(&format!("{address} answers {}", self.0), || self.reaches(address));
+    }
+
     /// Whether an address answers at least one of three pings.
     pub fn reaches(&self, address: &str) -> bool {
         said(self.command("ping").args(["-q", "-c", "3", "-i", "0.2", "-W", "1", address])).ok
@@ -198,7 +203,8 @@ impl Lab {
     pub fn wrapped(&self, program: &str) -> Command {
         let mut command = self.switch.command(programs().join("portway"));
         command.env_remove("PORTWAY_SOCKET").arg("--socket").arg(self.path("run/portwayd.sock"));
-        command.args(["wrap", "--", program]);
+        // However long it takes to start the daemon again here; a test of less says so.
+        command.env("PORTWAY_PATIENCE", "60").args(["wrap", "--", program]);
         command
     }
 

@@ -22,7 +22,7 @@ fn without_maps_there_are_ports_but_no_shortcuts() {
     lab.kill_daemon();
     lab.start_daemon_as(&["python3", "-c", include_str!("python/refuse_maps.py")]);
     flows(&lab);
-    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    lab.hosts[0].awaits("10.1.0.2");
     let said = lab.hosts[0].sh(MANY);
     assert!(said.contains("2000 received"), "{said}");
     assert!(!lab.portway("flow list").out.contains("shortcut"));

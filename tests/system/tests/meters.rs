@@ -141,7 +141,7 @@ fn samples_for_a_listener() {
     let mut line = String::new();
     out.read_line(&mut line).expect("a line");
     assert_eq!(line, "ready\n");
-    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    lab.hosts[0].awaits("10.1.0.2");
     let mut rest = String::new();
     out.read_to_string(&mut rest).expect("what it says");
     assert!(listener.wait(), "{rest}");

@@ -67,7 +67,7 @@ fn bridge(lab: &Lab) -> Ovs {
     for (host, other) in [(0, 2), (1, 1)] {
         lab.hosts[host].sh(&format!("ip neigh replace 10.1.0.{other} lladdr 02:00:00:00:00:0{other} dev e0"));
     }
-    assert!(lab.hosts[0].reaches("10.1.0.2"));
+    lab.hosts[0].awaits("10.1.0.2");
     ovs
 }
 
