@@ -269,8 +269,12 @@ fn settings_of(vlan: &PortVlan) -> PortSettings {
     PortSettings { vlan: vlan.clone(), ..PortSettings::default() }
 }
 
+/// Nothing is known at the port any more, nor held there later.
 fn flush(naive: &mut Naive, port: u32) {
     naive.table.retain(|_, entry| entry.port != port);
+    for entry in naive.table.values_mut().filter(|entry| entry.window.2 == port) {
+        entry.window.2 = entry.port;
+    }
 }
 
 fn play(ports: &[PortVlan], steps: &[Step], flow_limit: usize) -> Cached {
