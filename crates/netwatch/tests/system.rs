@@ -44,7 +44,7 @@ impl Watch {
                     return found;
                 }
             }
-            let event = self.events.recv_timeout(Duration::from_secs(30));
+            let event = self.events.recv_timeout(Duration::from_secs(120));
             waiting.push(event.unwrap_or_else(|_| panic!("not told within thirty seconds: {what}")));
         }
     }

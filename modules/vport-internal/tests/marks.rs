@@ -195,7 +195,7 @@ fn a_socket_of_the_host_sees_mark_and_priority() {
     let (port, mut pool) = (internal(&space, "i1"), Pool::new());
     space.ip("addr add 10.2.0.1/24 dev i1");
     let socket = space.inside(|| UdpSocket::bind("10.2.0.1:7777")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     for (mark, priority) in [(0, 0), (5, 0), (0, 3), (7, 0xffff_0001), (0, 0)] {
         send(&port, &mut pool, [packet(mark, priority, &datagram())]);
         assert_eq!(receive_datagram(&socket), (mark, priority));
@@ -279,7 +279,7 @@ fn streams_with_marks_keep_their_offloads() {
             let mut here = spaces[0].inside(connect).unwrap();
             let (mut there, _) = listener.accept().unwrap();
             for stream in [&here, &there] {
-                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
             }
             transfer(&mut here, &mut there);
             transfer(&mut there, &mut here);

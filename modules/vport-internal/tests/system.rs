@@ -83,7 +83,7 @@ fn transfer(from: &Space, to: &Space, address: &str, len: usize) {
             stream.write_all(&(0..len).map(pattern).collect::<Vec<_>>()).unwrap();
         });
         let (mut stream, mut got) = (listener.accept().unwrap().0, Vec::new());
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream.read_to_end(&mut got).unwrap();
         assert!(got.len() == len && got.iter().enumerate().all(|(at, &byte)| byte == pattern(at)));
     });
@@ -109,7 +109,7 @@ fn datagrams_with_partial_checksums_are_accepted_by_the_peer() {
     let site = Site::new();
     let forwarder = site.forward();
     let receiver = site.host.inside(|| UdpSocket::bind("10.2.0.2:0")).unwrap();
-    receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let sender = site.switch.inside(|| UdpSocket::bind("10.2.0.1:0")).unwrap();
     let mut buffer = [0; 2000];
     for len in [1, 700, 1472] {
@@ -117,7 +117,7 @@ fn datagrams_with_partial_checksums_are_accepted_by_the_peer() {
         let (got, from) = receiver.recv_from(&mut buffer).unwrap();
         assert!(got == len && buffer[..len].iter().all(|&byte| byte == len as u8));
         receiver.send_to(&buffer[..len], from).unwrap();
-        sender.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        sender.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         assert_eq!(sender.recv(&mut buffer).unwrap(), len);
     }
     assert!(forwarder.counts.partial_checksums.load(Ordering::Relaxed) >= 6);

@@ -56,7 +56,7 @@ impl Hosts {
 
 /// What a port receives, `count` frames; fewer only after a long time.
 fn receive(port: &NetdevPort, pool: &mut Pool, count: usize) -> Vec<Packet> {
-    let (mut packets, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+    let (mut packets, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(120));
     while packets.len() < count && Instant::now() < deadline {
         wait(port, port, 20);
         let mut batch = Batch::new();
@@ -109,7 +109,7 @@ fn transfer(from: &Space, to: &Space, address: &str, len: usize) {
             stream.write_all(&data).unwrap();
         });
         let (mut stream, mut got) = (listener.accept().unwrap().0, Vec::new());
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream.read_to_end(&mut got).unwrap();
         assert_eq!(got.len(), len);
         assert!(got.iter().enumerate().all(|(at, &byte)| byte == pattern(at)), "the bytes that were sent");
@@ -289,7 +289,7 @@ fn a_frame_longer_than_the_switch_carries_is_dropped_and_counted() {
     hosts.one.inside(|| inject_raw("eth0", &bytes));
     let short = frame(77, 3);
     hosts.one.inside(|| inject_raw("eth0", &[&[0; virtio::HEADER_LEN], &short[..]].concat()));
-    let (mut batch, deadline) = (Batch::new(), Instant::now() + Duration::from_secs(20));
+    let (mut batch, deadline) = (Batch::new(), Instant::now() + Duration::from_secs(120));
     let mut errors = Vec::new();
     while batch.is_empty() && Instant::now() < deadline {
         wait(&capture, &capture, 20);
@@ -311,7 +311,7 @@ fn what_the_host_could_not_keep_for_the_port_is_counted() {
     hosts.one.ip("link set eth0 mtu 9500");
     hosts.switch.ip("link set p1 mtu 9500");
     let mut sent = 0;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while capture.rx_missed() == 0 && Instant::now() < deadline {
         hosts.one.inside(|| (0..500).for_each(|_| inject_raw("eth0", &raw)));
         sent += 500;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::modules::Modules;
 
 /// A daemon starts within this time.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(120);
 
 /// A running daemon; ended when dropped.
 pub(crate) struct Daemon {

@@ -79,11 +79,11 @@ pub(crate) fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
-/// How long [`within`] is patient. A minute: a machine may be slow and loaded, and a monitor may wait ten seconds before it starts
+/// How long [`within`] is patient. Two minutes: a machine may be slow and loaded, and a monitor may wait ten seconds before it starts
 /// a daemon again. What holds at once is seen at once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits until something holds; panics with `what` if it does not within a minute.
+/// Waits until something holds; panics with `what` if it does not within two minutes.
 pub fn within(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {

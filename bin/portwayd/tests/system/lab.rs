@@ -144,7 +144,7 @@ impl Lab {
         // It ends with the test's thread, should that die without dropping it.
         let child = command.stderr(file).stdin(Stdio::null()).process_group(0).spawn().unwrap();
         let mut daemon = Daemon { child, socket: self.path("run").join(portway_api::SOCKET_NAME), log };
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(120);
         within(limit, "the daemon answers", || {
             let ended = daemon.child.try_wait().unwrap();
             assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", daemon.log());
@@ -234,7 +234,7 @@ impl Daemon {
     /// Waits for the daemon's end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut status = None;
-        within(Duration::from_secs(30), "the daemon ends", || {
+        within(Duration::from_secs(120), "the daemon ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
@@ -256,7 +256,7 @@ impl Drop for Daemon {
 pub(crate) fn finish(command: &mut Command) -> (bool, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
-    within(Duration::from_secs(30), "the program ends", || child.try_wait().unwrap().is_some());
+    within(Duration::from_secs(120), "the program ends", || child.try_wait().unwrap().is_some());
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     (child.wait().unwrap().success(), text)

@@ -46,7 +46,7 @@ while True:
     time.sleep(0.05)
 ";
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A program that is killed when the value is dropped.
 struct Running(Child);
@@ -304,7 +304,7 @@ fn what_does_not_fit_the_output_does_not_leave() {
     assert!(long.0.wait().unwrap().success());
     within(LIMIT, "they are counted as too long", || stats(&daemon, "p2").tx_errors - before >= 500);
     assert_eq!(stats(&daemon, "p2").tx_errors - before, 500);
-    assert!(has_shortcut(&daemon, 1, 2), "the others still take it");
+    within(LIMIT, "the others still take it", || has_shortcut(&daemon, 1, 2));
     drop(small);
 }
 

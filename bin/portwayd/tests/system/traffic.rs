@@ -117,7 +117,7 @@ fn a_loop_ends() {
         stats[0].rx_packets
     };
     // The storm is cut within a tick or two, and then nothing goes round any more.
-    within(Duration::from_secs(60), "the storm ends", || {
+    within(Duration::from_secs(120), "the storm ends", || {
         let before = received();
         std::thread::sleep(Duration::from_millis(1500));
         received() - before < 100

@@ -123,7 +123,7 @@ impl Bell {
     }
 
     fn wait(&self) {
-        let limit = std::time::Duration::from_secs(20);
+        let limit = std::time::Duration::from_secs(120);
         let (mut rung, timeout) =
             self.1.wait_timeout_while(lock(&self.0), limit, |rung| !*rung).expect("the bell");
         assert!(!timeout.timed_out(), "a wake-up was lost");

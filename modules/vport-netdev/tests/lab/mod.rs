@@ -33,7 +33,7 @@ pub fn ip(line: &str) -> String {
 /// Whether `condition` comes true soon. What a port gives back is free at once, unless another test has just forked: its child
 /// holds copies of all descriptors until it runs its program.
 pub fn soon(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         if condition() {
             return true;
