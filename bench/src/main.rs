@@ -12,6 +12,7 @@ mod exchange;
 mod forward;
 mod frames;
 mod ports;
+mod reflect;
 mod rig;
 
 use anyhow::Result;

@@ -15,8 +15,10 @@ pub enum Reg {
     R3,
     /// Fourth argument.
     R4,
+    /// Fifth argument.
+    R5,
     /// The first of those that calls leave alone.
-    R6 = 6,
+    R6,
     /// Calls leave it alone.
     R7,
     /// Calls leave it alone.
@@ -57,6 +59,10 @@ pub enum Size {
 pub enum Op {
     /// Sum.
     Add = 0x00,
+    /// Difference.
+    Subtract = 0x10,
+    /// Quotient, of unsigned numbers; by zero: zero.
+    Divide = 0x30,
     /// Bits of both.
     Or = 0x40,
     /// Common bits.
@@ -65,6 +71,8 @@ pub enum Op {
     ShiftLeft = 0x60,
     /// Zeros come in from above.
     ShiftRight = 0x70,
+    /// Remainder, of unsigned numbers; by zero: the left side.
+    Modulo = 0x90,
     /// The right side alone.
     Move = 0xb0,
 }
@@ -93,6 +101,8 @@ pub enum Helper {
     MapLookup = 1,
     /// Monotonic time.
     KtimeGetNs = 5,
+    /// Writes bytes of the frame.
+    SkbStoreBytes = 9,
     /// Puts a VLAN tag beside the frame.
     SkbVlanPush = 18,
     /// Takes the frame's outer VLAN tag away.
@@ -132,6 +142,9 @@ const MODE_ATOMIC: u8 = 0xc0;
 const TO_BIG_ENDIAN: u8 = 0xd0 | FROM_REGISTER;
 /// In the source register of a 64-bit load: the immediate is a map's file descriptor.
 const PSEUDO_MAP_FD: u8 = 1;
+
+/// In the immediate of an atomic operation: the register gets what was there before.
+const FETCH: i32 = 1;
 
 /// A program in the making.
 #[derive(Debug, Default)]
@@ -201,6 +214,12 @@ impl Assembler {
     pub fn atomic_add(&mut self, base: Reg, offset: i16, src: Reg) {
         let code = CLASS_STX | MODE_ATOMIC | Size::Double as u8;
         self.emit(code, base as u8, src as u8, offset, 0);
+    }
+
+    /// `src = *(base + offset)`, and `*(base + offset) += src` with what it was before, 64 bits, atomically.
+    pub fn atomic_fetch_add(&mut self, base: Reg, offset: i16, src: Reg) {
+        let code = CLASS_STX | MODE_ATOMIC | Size::Double as u8;
+        self.emit(code, base as u8, src as u8, offset, FETCH);
     }
 
     /// `dst = value`, all 64 bits.

@@ -8,7 +8,7 @@ use super::row::{Goal, Row, last};
 use super::run::Bench;
 use crate::process;
 use crate::product::{Switch, program};
-use crate::world::{Daemon, Host, RUN_DIR};
+use crate::world::{Daemon, RUN_DIR};
 use anyhow::Result;
 use std::path::Path;
 
@@ -100,10 +100,9 @@ fn exchange(hosts: &Pair, seconds: u32, window: u32, first: u32) -> Result<Strin
     let bench = program("portway-bench").display().to_string();
     let log = Path::new(RUN_DIR).join("answer.log");
     let _answer = Daemon::start(hosts.two.command(&bench).args(["answer", "eth0"]), &log)?;
-    let address = |host: &Host| format!("{},{}", host.mac, host.address);
     let (seconds, window, first) = (seconds.to_string(), window.to_string(), first.to_string());
     let mut ask = hosts.one.command(&bench);
-    ask.args(["ask", "eth0", &address(&hosts.one), &address(&hosts.two)]);
+    ask.args(["ask", "eth0", &hosts.one.address, &hosts.two.address]);
     ask.args(["--seconds", &seconds, "--window", &window, "--first", &first]);
     process::capture(&mut ask)
 }
