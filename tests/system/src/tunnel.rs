@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Lab, Netns, background, said, within};
+use crate::{Lab, Netns, Ovs, background, said, within};
 
 /// What a tunnel is made with, and how its packets look.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +140,17 @@ pub fn with_remote() -> Lab {
     lab
 }
 
+/// A bridge of `ovs-vswitchd` with the first host's port, a VXLAN tunnel to the second host, and a Geneve and a GRE tunnel to nobody.
+pub fn add_tunnels(ovs: &Ovs) {
+    ovs.vsctl("add-br br0");
+    ovs.vsctl("add-port br0 p1");
+    ovs.vsctl("add-port br0 vx -- set interface vx type=vxlan options:remote_ip=172.16.0.2 options:key=5");
+    ovs.vsctl(
+        "add-port br0 gn -- set interface gn type=geneve options:remote_ip=172.16.0.9 options:key=flow",
+    );
+    ovs.vsctl("add-port br0 gr -- set interface gr type=gre options:remote_ip=172.16.0.9");
+}
+
 /// Lets the cable between a switch and its peer carry the longer headers of IPv6.
 pub fn widen(one: (&Netns, &str), two: (&Netns, &str)) {
     for (netns, device) in [one, two] {
@@ -153,8 +164,8 @@ pub fn kernel_end(lab: &Lab, options: &str) {
     address_inside(&lab.hosts[1], "vx", 2);
 }
 
-/// Two switches with a host each, and a cable `u0` between the switches: 172.16.0.0/24 and fd16::/64.
-pub fn two_switches() -> [Lab; 2] {
+/// Two switches with a host each, and a cable `u0` between the switches: 172.16.0.0/24 and fd16::/64. The hosts have no addresses yet.
+pub fn cabled_switches() -> [Lab; 2] {
     let labs = [Lab::new(1), Lab::new(1)];
     labs[0].switch.sh(&format!("ip link add u0 type veth peer name u0 netns {}", labs[1].switch.name()));
     for (number, lab) in (1..).zip(&labs) {
@@ -164,6 +175,14 @@ pub fn two_switches() -> [Lab; 2] {
              ip addr add 172.16.0.{number}/24 dev u0; ip addr add fd16::{number}/64 dev u0 nodad"
         ));
         lab.hosts[0].sh(&format!("ip link set e0 address 02:00:00:00:09:0{number}"));
+    }
+    labs
+}
+
+/// The same, with the hosts' addresses inside a tunnel.
+pub fn two_switches() -> [Lab; 2] {
+    let labs = cabled_switches();
+    for (number, lab) in (1..).zip(&labs) {
         address_inside(&lab.hosts[0], "e0", number);
     }
     labs

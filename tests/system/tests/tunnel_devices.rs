@@ -2,7 +2,8 @@
 //! Tunnel devices that programs ask for by rtnetlink, as Open vSwitch from 4.0 on does it: made, told of, used and deleted.
 #![forbid(unsafe_code)]
 
-use portway_system::{Lab, Netns, Ovs, Said, said, within};
+use portway_system::tunnel::{add_tunnels, cabled_switches, pings, transfer};
+use portway_system::{Lab, Ovs, Said, said, within};
 
 const VXLAN: &str = "vxlan_sys_4789";
 
@@ -30,28 +31,6 @@ fn try_python(lab: &Lab, arguments: &[&str]) -> Said {
 fn python(lab: &Lab, arguments: &[&str]) {
     let said = try_python(lab, arguments);
     assert!(said.ok && said.out == "all well\n" && said.err.is_empty(), "{said:?}\n{}", lab.daemon_log());
-}
-
-fn pings(from: &Netns, address: &str, bytes: usize) {
-    let size = bytes.to_string();
-    within(&format!("{address} answers {bytes} bytes"), || {
-        said(from.command("ping").args(["-c", "1", "-W", "5", "-M", "do", "-s", &size, address])).ok
-    });
-}
-
-/// Sends so many bytes by TCP.
-fn transfer(from: &Netns, to: &Netns, address: &str, bytes: usize) {
-    let server = format!(
-        "import socket\ns=socket.create_server(('{address}',7001))\nc,_=s.accept()\nn=0\n\
-         while n<{bytes}:\n d=c.recv(1<<20)\n assert d\n n+=len(d)\nc.sendall(b'well')\nc.close()"
-    );
-    let client = format!(
-        "import socket,time\nfor _ in range(600):\n try:\n  c=socket.create_connection(('{address}',7001),60)\n  break\n \
-         except OSError: time.sleep(.1)\nc.sendall(bytes({bytes}))\nassert c.recv(9)==b'well'"
-    );
-    let _server = portway_system::background(to.command("python3").args(["-c", &server]));
-    let said = said(from.command("python3").args(["-c", &client]));
-    assert!(said.ok, "{said:?}");
 }
 
 /// Flows between port 1 and the tunnel device, which is port 5.
@@ -100,8 +79,8 @@ fn a_device_is_a_port_and_stays_when_that_goes() {
     connect(&lab, VXLAN, "172.16.0.1", "172.16.0.2");
     pings(&lab.hosts[0], "10.9.0.2", 56);
     pings(&lab.hosts[0], "10.9.0.2", 1402);
-    transfer(&lab.hosts[0], &lab.hosts[1], "10.9.0.2", 8 << 20);
-    transfer(&lab.hosts[1], &lab.hosts[0], "10.9.0.1", 8 << 20);
+    transfer(&lab.hosts[0], &lab.hosts[1], "10.9.0.2", 7001, 8 << 20);
+    transfer(&lab.hosts[1], &lab.hosts[0], "10.9.0.1", 7002, 8 << 20);
     python(&lab, &["port", VXLAN]);
     let show = lab.dpctl("show dp0");
     assert!(show.contains("port 5: vxlan_sys_4789 (vxlan"), "by its name: {show}");
@@ -132,22 +111,14 @@ fn a_device_is_a_port_and_stays_when_that_goes() {
 
 /// Two switches with a host each, and a cable between the switches.
 fn between_two_switches(device: &str, net: &str) {
-    let labs = [Lab::new(1), Lab::new(1)];
-    labs[0].switch.sh(&format!("ip link add u0 type veth peer name u0 netns {}", labs[1].switch.name()));
+    let labs = cabled_switches();
     for (number, lab) in (1..).zip(&labs) {
-        lab.install_tunnels();
-        lab.switch.sh(&format!(
-            "sysctl -qw net.ipv6.conf.u0.disable_ipv6=0; ip link set u0 up; \
-             ip addr add 172.16.0.{number}/24 dev u0; ip addr add fd16::{number}/64 dev u0 nodad"
-        ));
-        lab.hosts[0].sh(&format!(
-            "ip link set e0 mtu 1400 address 02:00:00:00:09:0{number}; ip addr add 10.9.0.{number}/24 dev e0"
-        ));
+        lab.hosts[0].sh(&format!("ip link set e0 mtu 1400; ip addr add 10.9.0.{number}/24 dev e0"));
         python(lab, &["make", device]);
         connect(lab, device, &format!("{net}{number}"), &format!("{net}{}", 3 - number));
     }
     pings(&labs[0].hosts[0], "10.9.0.2", 1372);
-    transfer(&labs[0].hosts[0], &labs[1].hosts[0], "10.9.0.2", 4 << 20);
+    transfer(&labs[0].hosts[0], &labs[1].hosts[0], "10.9.0.2", 7001, 4 << 20);
 }
 
 #[test]
@@ -217,20 +188,14 @@ fn vswitchd_makes_devices() {
     let lab = lab();
     kernel_end(&lab);
     let mut ovs = Ovs::with(&lab, &[("PORTWAY_TUNNELS", "devices")]);
-    ovs.vsctl("add-br br0");
-    ovs.vsctl("add-port br0 p1");
-    ovs.vsctl("add-port br0 vx -- set interface vx type=vxlan options:remote_ip=172.16.0.2 options:key=5");
-    ovs.vsctl(
-        "add-port br0 gn -- set interface gn type=geneve options:remote_ip=172.16.0.9 options:key=flow",
-    );
-    ovs.vsctl("add-port br0 gr -- set interface gr type=gre options:remote_ip=172.16.0.9");
+    add_tunnels(&ovs);
     let devices = || lab.switch.sh("ip -d link | grep -o 'portway tunnel .*' | sort || true");
     let made = devices();
     for device in ["vxlan port 4789 zero-checksum6", "geneve port 6081 zero-checksum6", "gretap"] {
         assert!(made.contains(&format!("portway tunnel device: {device}\n")), "{device}: {made}");
     }
     pings(&lab.hosts[0], "10.9.0.2", 1402);
-    transfer(&lab.hosts[0], &lab.hosts[1], "10.9.0.2", 1 << 20);
+    transfer(&lab.hosts[0], &lab.hosts[1], "10.9.0.2", 7001, 1 << 20);
     // One that starts finds the ports that the other has left, or at least their devices.
     ovs.kill();
     ovs.start(&lab);

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use portway_system::tunnel::{
-    FRAMES, Kind, address_inside, connect, joined_switches, kernel_end, pings, traffic, transfer,
-    two_switches, widen, with_remote,
+    FRAMES, Kind, add_tunnels, address_inside, connect, joined_switches, kernel_end, pings, traffic,
+    transfer, two_switches, widen, with_remote,
 };
 use portway_system::{Lab, Ovs, background, said, within};
 
@@ -522,13 +522,7 @@ fn vswitchd_makes_tunnels() {
     let lab = with_remote();
     kernel_end(&lab, "local 172.16.0.2 remote 172.16.0.1");
     let mut ovs = Ovs::new(&lab);
-    ovs.vsctl("add-br br0");
-    ovs.vsctl("add-port br0 p1");
-    ovs.vsctl("add-port br0 vx -- set interface vx type=vxlan options:remote_ip=172.16.0.2 options:key=5");
-    ovs.vsctl(
-        "add-port br0 gn -- set interface gn type=geneve options:remote_ip=172.16.0.9 options:key=flow",
-    );
-    ovs.vsctl("add-port br0 gr -- set interface gr type=gre options:remote_ip=172.16.0.9");
+    add_tunnels(&ovs);
     let show = lab.dpctl("show");
     for port in ["vxlan_sys_4789 (vxlan", "genev_sys_6081 (geneve", "gre_sys (gre"] {
         assert!(show.contains(port), "{port}: {show}");
