@@ -3,7 +3,7 @@
 //!
 //! Changes keep a request's length, and what is received never grows.
 
-use portway_netlink_socket::{TUNNEL_ALIAS, TunnelDevice, TunnelKind};
+use portway_netlink_socket::{TUNNEL_ALIAS, TunnelDevice, TunnelKind, is_tunnel_name};
 
 use crate::message::{HEADER, Message, NLMSG_ERROR, attributes, is_dump, messages, text, u16_at, u32_at};
 
@@ -27,14 +27,9 @@ const IFLA_INFO_KIND: u16 = 1;
 /// A type of attribute that no kernel knows, and that every kernel passes over.
 const NOTHING: u16 = 0x3fff;
 
-/// How Open vSwitch names the devices behind tunnel ports.
-const TUNNEL_NAMES: [&[u8]; 7] =
-    [b"vxlan_sys_", b"genev_sys_", b"gre_sys", b"ip6gre_sys", b"erspan_sys", b"ip6erspan_sys", b"udp_sys_"];
 /// The kind by which programs that know another way find out whether the out-of-tree tunnel modules are there.
 const PROBE_KIND: &[u8] = b"ovs_geneve";
-/// How it names Geneve's.
-const GENEVE_NAME: &[u8] = b"genev_sys_";
-/// The device that cannot be deleted; shorter than any of the above.
+/// The device that cannot be deleted; its name is shorter than that of any tunnel device.
 const LOOPBACK: &[u8] = b"lo";
 
 /// What a request wants of a tunnel device of Open vSwitch.
@@ -55,7 +50,7 @@ pub(crate) enum Wanted {
 /// What a request wants.
 pub(crate) fn wanted(message: &Message<'_>) -> Wanted {
     let name = || attribute(message, IFLA_IFNAME).map(|range| text(&message.bytes[range]));
-    let is_tunnel = |name: &&[u8]| TUNNEL_NAMES.iter().any(|prefix| name.starts_with(prefix));
+    let is_tunnel = |name: &&[u8]| is_tunnel_name(name);
     match message.kind {
         RTM_NEWLINK if message.flags & NLM_F_CREATE != 0 => {
             let Some(kind) = kind(message) else { return Wanted::Nothing };
@@ -67,7 +62,7 @@ pub(crate) fn wanted(message: &Message<'_>) -> Wanted {
             }
         }
         RTM_GETLINK if !is_dump(message.kind, message.flags) => match name() {
-            Some(name) if name.starts_with(GENEVE_NAME) => Wanted::Geneve,
+            Some(name) if TunnelKind::of_device(name) == Some(TunnelKind::Geneve) => Wanted::Geneve,
             Some(_) | None => Wanted::Nothing,
         },
         RTM_DELLINK => name().filter(is_tunnel).map_or(Wanted::Nothing, |name| Wanted::Delete(name.to_vec())),

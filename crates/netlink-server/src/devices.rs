@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use portway_control::{Devices, TunnelPort};
 use portway_datapath::Netns;
 use portway_netlink::{Attrs, Datagram, Error, Header, Messages};
+use portway_netlink_socket::TunnelKind;
 use portway_uapi::Errno;
 use portway_uapi::openvswitch::ovs_vport_stats;
 use portway_vport::{NetnsId, PortName};
@@ -32,9 +33,6 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// Bytes of struct rtgenmsg, padded.
-/// How the names of the devices begin that Open vSwitch makes for its tunnels.
-const OPEN_VSWITCHS: [&[u8]; 3] = [b"vxlan_sys_", b"genev_sys_", b"gre_sys"];
-
 const RTGENMSG: usize = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
@@ -120,8 +118,7 @@ impl LinkCounters {
         let attrs = Attrs::new(message.payload().get(IFINFOMSG..)?);
         // Any other of the kernel's is a port as in the kernel, of frames without metadata.
         let name = attrs.first_of(IFLA_IFNAME)?.payload();
-        if OPEN_VSWITCHS.iter().any(|prefix| name.starts_with(prefix)) && is_kernels_tunnel(&attrs).is_some()
-        {
+        if TunnelKind::of_device(name).is_some() && is_kernels_tunnel(&attrs).is_some() {
             tracing::warn!(
                 "{}: a tunnel device of the kernel's, which nothing here can give metadata; delete it, and the next request for \
                  one gets Portway's",

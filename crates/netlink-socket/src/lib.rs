@@ -37,4 +37,4 @@ pub use proof::{make_proof, proves_net_admin};
 pub use protocol::{
     Answer, Command, HELLO_LEN, Hello, OVERRUN, SOCKET_ENV, SOCKET_PATH, VERSION, group_mark, marked_group,
 };
-pub use tunnel::{TUNNEL_ALIAS, TunnelDevice, TunnelKind};
+pub use tunnel::{TUNNEL_ALIAS, TunnelDevice, TunnelKind, is_tunnel_name};

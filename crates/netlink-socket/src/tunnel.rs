@@ -7,6 +7,17 @@
 /// Every tunnel device's alias begins with this.
 pub const TUNNEL_ALIAS: &str = "portway tunnel device";
 
+/// How Open vSwitch names the devices behind its tunnel ports, and the kind of those that Portway makes.
+const NAMES: [(&[u8], Option<TunnelKind>); 7] = [
+    (b"vxlan_sys_", Some(TunnelKind::Vxlan)),
+    (b"genev_sys_", Some(TunnelKind::Geneve)),
+    (b"gre_sys", Some(TunnelKind::Gretap)),
+    (b"ip6gre_sys", None),
+    (b"erspan_sys", None),
+    (b"ip6erspan_sys", None),
+    (b"udp_sys_", None),
+];
+
 /// Attributes of linux/if_link.h.
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -49,6 +60,20 @@ impl TunnelKind {
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name().as_bytes() == name)
     }
+
+    /// The kind that a device has to which Open vSwitch gives that name; `None`: it is not such a name, or the kind is none of these.
+    pub fn of_device(name: &[u8]) -> Option<Self> {
+        named(name)?.1
+    }
+}
+
+/// Whether that is how Open vSwitch names the device behind a tunnel port, of whatever kind.
+pub fn is_tunnel_name(name: &[u8]) -> bool {
+    named(name).is_some()
+}
+
+fn named(name: &[u8]) -> Option<&'static (&'static [u8], Option<TunnelKind>)> {
+    NAMES.iter().find(|(prefix, _)| name.starts_with(prefix))
 }
 
 /// What a tunnel device is made with. Each takes the metadata of a packet from whoever sends it, and gives it with what it receives
@@ -192,6 +217,22 @@ mod tests {
             assert_eq!(TunnelDevice::from_alias(alias.as_bytes()), None, "{alias}");
         }
         assert_eq!(TunnelDevice::from_alias(b"portway tunnel device: vxlan port 4789 \xff"), None);
+    }
+
+    #[test]
+    fn names_of_devices_are_open_vswitchs() {
+        for (name, is_tunnel, kind) in [
+            (&b"vxlan_sys_4789"[..], true, Some(TunnelKind::Vxlan)),
+            (b"genev_sys_6081\0", true, Some(TunnelKind::Geneve)),
+            (b"gre_sys", true, Some(TunnelKind::Gretap)),
+            (b"ip6gre_sys", true, None),
+            (b"udp_sys_6635", true, None),
+            (b"gre0", false, None),
+            (b"my_vxlan_sys_1", false, None),
+            (b"", false, None),
+        ] {
+            assert_eq!((is_tunnel_name(name), TunnelKind::of_device(name)), (is_tunnel, kind), "{name:?}");
+        }
     }
 
     #[test]
