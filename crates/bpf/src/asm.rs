@@ -145,6 +145,8 @@ const PSEUDO_MAP_FD: u8 = 1;
 
 /// In the immediate of an atomic operation: the register gets what was there before.
 const FETCH: i32 = 1;
+/// What a program at a device's hook says of a frame that is none of its business.
+const TCX_NEXT: i32 = -1;
 
 /// A program in the making.
 #[derive(Debug, Default)]
@@ -260,6 +262,12 @@ impl Assembler {
     /// The program ends with what is in R0.
     pub fn exit(&mut self) {
         self.emit(CLASS_JMP | 0x90, 0, 0, 0, 0);
+    }
+
+    /// The program at a device's hook ends: the frame goes on as if it were not there.
+    pub fn pass_on(&mut self) {
+        self.op(Op::Move, Reg::R0, TCX_NEXT);
+        self.exit();
     }
 
     /// The program. A label that was never placed is a mistake of the program's author, and so is a jump too far: the

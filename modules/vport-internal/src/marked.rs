@@ -30,8 +30,6 @@ const SETTLED_NS: u64 = 100_000_000;
 const SEND_BYTES: c_int = 4 << 20;
 /// BPF_F_INGRESS.
 const INGRESS: i32 = 1;
-/// TCX_NEXT: the frame goes on as if the program were not there.
-const NEXT: i32 = -1;
 /// In a frame's `tc_index`: its hash is a priority.
 const HASH_IS_PRIORITY: i32 = 0x5057;
 
@@ -55,8 +53,7 @@ fn turn_round(cookie: u64) -> Vec<Instruction> {
     asm.call(Helper::Redirect);
     asm.exit();
     asm.place(others);
-    asm.op(Op::Move, Reg::R0, NEXT);
-    asm.exit();
+    asm.pass_on();
     asm.finish()
 }
 
@@ -74,8 +71,7 @@ fn restore_priority() -> Vec<Instruction> {
     asm.op_reg(Op::Move, Reg::R1, Reg::R6);
     asm.call(Helper::SetHashInvalid);
     asm.place(others);
-    asm.op(Op::Move, Reg::R0, NEXT);
-    asm.exit();
+    asm.pass_on();
     asm.finish()
 }
 

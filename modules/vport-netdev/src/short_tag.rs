@@ -21,8 +21,6 @@ const TAGGED: usize = 18;
 /// Bytes from which on a kernel takes such a frame.
 const ENOUGH: usize = 20;
 const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
-/// TCX_NEXT: the frame goes on.
-const NEXT: i32 = -1;
 /// The network namespace of a socket (linux/sockios.h).
 const SIOCGSKNS: libc::Ioctl = 0x894c;
 
@@ -112,7 +110,6 @@ fn program() -> Vec<Instruction> {
     asm.op_reg(Op::Move, Reg::R3, Reg::R8);
     asm.call(Helper::SkbVlanPush);
     asm.place(next);
-    asm.op(Op::Move, Reg::R0, NEXT);
-    asm.exit();
+    asm.pass_on();
     asm.finish()
 }
