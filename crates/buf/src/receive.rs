@@ -96,6 +96,36 @@ impl Choice {
     }
 }
 
+/// Frames that came and are longer than the switch carries: each is reported by one receive call.
+#[derive(Debug, Default)]
+pub struct TooLong(u32);
+
+impl TooLong {
+    /// One more came.
+    #[inline]
+    pub fn add(&mut self) {
+        self.0 += 1;
+    }
+
+    /// Whether this call has to report one.
+    #[inline]
+    #[must_use]
+    pub fn report(&mut self) -> bool {
+        let rest = self.0.checked_sub(1);
+        self.0 = rest.unwrap_or(0);
+        rest.is_some()
+    }
+}
+
+/// Gives the packets from `keep` on, which nothing was received into, back.
+#[inline]
+pub fn give_back(pool: &mut PoolRef<'_>, batch: &mut Batch, keep: usize) {
+    if keep < batch.len() {
+        let mut unused: Batch = batch.drain(keep..).collect();
+        pool.give_all(&mut unused);
+    }
+}
+
 /// Puts the halves of a super-packet that began in a small buffer together in a large one.
 #[cold]
 fn join(pool: &mut PoolRef<'_>, packet: &mut Packet, len: usize, rest: &[u8]) -> bool {
@@ -169,6 +199,15 @@ mod tests {
             choice.learn(0, offered);
         }
         assert_eq!(choice.offer, OFFER_MIN);
+    }
+
+    #[test]
+    fn each_frame_that_is_too_long_is_reported_once() {
+        let mut too_long = TooLong::default();
+        assert!(!too_long.report());
+        too_long.add();
+        too_long.add();
+        assert_eq!([too_long.report(), too_long.report(), too_long.report()], [true, true, false]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::slice;
 
-use portway_buf::receive::{Choice, REST_MAX};
+use portway_buf::receive::{Choice, REST_MAX, TooLong, give_back};
 use portway_buf::{Batch, Packet, PoolRef, virtio};
 use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
@@ -22,8 +22,7 @@ type Overflow = [MaybeUninit<u8>; REST_MAX];
 #[derive(Debug, Default)]
 pub(crate) struct RxQueue {
     choice: Choice,
-    /// Frames longer than the switch carries that are still to be reported, one per call.
-    too_long: u32,
+    too_long: TooLong,
     /// Marks and priorities of the frames; `None`: the kernel refuses to tell.
     notes: Option<Notes>,
 }
@@ -57,17 +56,14 @@ impl RxQueue {
             while end < batch.len() {
                 match self.read(tap, pool, &mut batch[end], &mut overflow) {
                     Ok(true) => end += 1,
-                    Ok(false) => self.too_long += 1,
+                    Ok(false) => self.too_long.add(),
                     Err(errno) => {
                         result = Err(errno);
                         break;
                     }
                 }
             }
-            if end < batch.len() {
-                let mut unused: Batch = batch.drain(end..).collect();
-                pool.give_all(&mut unused);
-            }
+            give_back(pool, batch, end);
             self.choice.learn(end - start, offered);
             match result {
                 Ok(()) if self.choice.is_large() => break,
@@ -86,13 +82,7 @@ impl RxQueue {
                 Err(errno) => return Err(errno),
             }
         }
-        match self.too_long.checked_sub(1) {
-            None => Ok(()),
-            Some(rest) => {
-                self.too_long = rest;
-                Err(Errno(libc::EMSGSIZE))
-            }
-        }
+        if self.too_long.report() { Err(Errno(libc::EMSGSIZE)) } else { Ok(()) }
     }
 
     /// Reads one frame into `packet`; false if it was longer than the switch carries.

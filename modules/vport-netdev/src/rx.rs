@@ -5,7 +5,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use portway_buf::receive::{Choice, REST_MAX};
+use portway_buf::receive::{Choice, REST_MAX, TooLong, give_back};
 use portway_buf::{BATCH_MAX, Batch, Packet, PacketKind, PoolRef, virtio};
 use portway_vport::ops::Errno;
 
@@ -31,8 +31,7 @@ pub(crate) struct RxQueue {
     arrays: Box<Arrays>,
     overflow: Overflow,
     choice: Choice,
-    /// Frames longer than the switch carries that are still to be reported, one per call.
-    too_long: u32,
+    too_long: TooLong,
     layer3: bool,
     /// The last call found the queue empty, and nothing came before that.
     drained: bool,
@@ -51,7 +50,7 @@ impl RxQueue {
             arrays,
             overflow: Overflow::new(),
             choice: Choice::default(),
-            too_long: 0,
+            too_long: TooLong::default(),
             layer3,
             drained: false,
             progress: None,
@@ -107,13 +106,7 @@ impl RxQueue {
                 Err(errno) => return Err(errno),
             }
         }
-        match self.too_long.checked_sub(1) {
-            None => Ok(()),
-            Some(rest) => {
-                self.too_long = rest;
-                Err(Errno(libc::EMSGSIZE))
-            }
-        }
+        if self.too_long.report() { Err(Errno(libc::EMSGSIZE)) } else { Ok(()) }
     }
 
     /// One recvmmsg into `packets`; afterwards `arrays` holds what became of the first of them, as many as returned.
@@ -153,7 +146,7 @@ impl RxQueue {
             if self.finish_one(index, pool, &mut batch[at]) {
                 at += 1;
             } else {
-                self.too_long += 1;
+                self.too_long.add();
                 pool.give(batch.remove(at));
             }
             index += 1;
@@ -236,14 +229,6 @@ fn restore_tag(auxdata: &Auxdata, packet: &mut Packet) -> bool {
     frame[12..14].copy_from_slice(&tpid.to_be_bytes());
     frame[14..16].copy_from_slice(&auxdata.tci.to_be_bytes());
     true
-}
-
-/// Gives the packets from `keep` on, which nothing was received into, back.
-fn give_back(pool: &mut PoolRef<'_>, batch: &mut Batch, keep: usize) {
-    if keep < batch.len() {
-        let mut unused: Batch = batch.drain(keep..).collect();
-        pool.give_all(&mut unused);
-    }
 }
 
 const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
