@@ -11,6 +11,7 @@ use portway_buf::TunnelKey;
 use portway_flow::mac_proto;
 use portway_flow::{Action, CheckPacketLength, Masked, MplsPush, PushNsh, PushVlan, Sample, Set, Userspace};
 use portway_flow::{FlowKey, FlowMask};
+use portway_uapi::openvswitch::DP_MAX_PORTS;
 use portway_wire::ethernet::ethertype;
 use portway_wire::ip_proto;
 
@@ -25,8 +26,6 @@ use crate::set_ports::{PortsRewrite, Transport};
 
 /// The bit of a TCI that says that there is a tag.
 const CFI: u16 = 0x1000;
-/// One past the largest port number (DP_MAX_PORTS).
-const PORTS_MAX: u32 = 65_535;
 /// Length of an Ethernet header: no packet may be cut shorter.
 const ETH_HLEN: u32 = 14;
 /// PSAMPLE's longest cookie (OVS_PSAMPLE_COOKIE_MAX_SIZE).
@@ -136,7 +135,7 @@ impl Compiler<'_> {
         last_in_list: bool,
     ) -> Result<(), Error> {
         let op = match action {
-            Action::Output(port) if *port >= PORTS_MAX => return Err(Error::PortTooLarge(*port)),
+            Action::Output(port) if *port >= DP_MAX_PORTS => return Err(Error::PortTooLarge(*port)),
             Action::Output(port) => Op::Output { port: *port, last },
             Action::Userspace(userspace) => upcall(userspace, last)?,
             Action::Truncate(len) if *len < ETH_HLEN => return Err(Error::TruncateTooShort(*len)),

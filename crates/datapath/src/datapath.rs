@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use portway_buf::{DropCounts, DropReason};
 use portway_flow::{Classified, Classifier, FlowKey, FlowMask};
 use portway_sync::{Counters, Domain, FairQueue, Guard, Slots, Snapshot};
+use portway_uapi::openvswitch::DP_MAX_PORTS;
 use portway_vport::{PortName, Vport};
 
 use crate::change::DatapathRequest;
@@ -25,8 +26,8 @@ pub(crate) const DP_LOST: usize = 2;
 pub(crate) const DP_MASK_HIT: usize = 3;
 pub(crate) const DP_CACHE_HIT: usize = 4;
 
-/// Highest number of ports of a datapath, port 0 included (DP_MAX_PORTS of the kernel): numbers are below it.
-pub(crate) const PORTS_MAX: usize = 65_535;
+/// Highest number of ports of a datapath, port 0 included: numbers are below it.
+pub(crate) const PORTS_MAX: usize = DP_MAX_PORTS as usize;
 
 const REASONS: usize = DropReason::ALL.len();
 

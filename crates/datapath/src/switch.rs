@@ -9,10 +9,11 @@ use crossbeam_channel::Receiver;
 use portway_buf::Packet;
 use portway_flow::{Action, FlowMask};
 use portway_sync::{Domain, FairQueue, Snapshot};
+use portway_uapi::openvswitch::DP_MAX_PORTS;
 use portway_vport::{DeviceTable, NetnsId, PortName, Registry, Vport};
 
 use crate::change::TYPE_INTERNAL;
-use crate::datapath::{Datapath, PORTS_MAX};
+use crate::datapath::Datapath;
 use crate::error::Error;
 use crate::events::{Event, Listeners};
 use crate::flow::{Flow, Ufid};
@@ -248,7 +249,7 @@ impl Switch {
         let Ok(key) = portway_flow::extract(&mut packet) else { return Ok(()) };
         // By far the most common request: a new flow's first packet, to where the flow leads.
         if let [Action::Output(port)] = actions
-            && (*port as usize) < PORTS_MAX
+            && *port < DP_MAX_PORTS
         {
             let guard = self.domain.pin();
             self.control_lane().execute_output(datapath, packet, *port, &guard, now_ns);

@@ -6,6 +6,8 @@
 //! all zeros counts as absent; a mask's VLAN tag is looked up among the key's when the mask has none), they are kept, because programs
 //! have come to send what passes.
 
+use portway_uapi::openvswitch::DP_MAX_PORTS;
+
 mod attrs;
 mod decode;
 mod encode;
@@ -26,8 +28,8 @@ pub(crate) use decode::read_structure;
 pub(crate) use encode::structure;
 pub(crate) use tunnel::{put_set_tunnel, read_tunnel};
 
-/// The port number that stands for "none" in a key: what a key without OVS_KEY_ATTR_IN_PORT has (DP_MAX_PORTS).
-pub const NO_PORT: u32 = 0xffff;
+/// The port number that stands for "none" in a key: what a key without OVS_KEY_ATTR_IN_PORT has.
+pub const NO_PORT: u32 = DP_MAX_PORTS;
 
 /// Bit of a VLAN TCI that says that there is a tag.
 const TAG_PRESENT: u16 = 0x1000;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Keys and masks, read.
 
+use portway_uapi::openvswitch::DP_MAX_PORTS;
+
 use super::cursor::Cursor;
 use super::tunnel::read_tunnel;
 use super::value::{Pair, read_field, read_lse_part, read_tci, tci};
@@ -12,8 +14,6 @@ use crate::mask::FlowMask;
 
 /// VLAN tags that a key can hold.
 const TAGS_MAX: usize = 2;
-/// Port numbers end below this one, which stands for "no input port" in a key (DP_MAX_PORTS).
-const PORTS_MAX: u32 = 0xffff;
 
 /// Reads a key with its masks, as `ovs-dpctl` prints it. What is not named is left open by the mask.
 ///
@@ -23,7 +23,7 @@ pub fn parse_key(text: &str, port: PortNumber<'_>) -> Result<(FlowKey, FlowMask)
     let mut parser = Parser {
         at: Cursor::new(text),
         port,
-        key: FlowKey { in_port: PORTS_MAX, eth_type: ethertype::LLC.into(), ..FlowKey::default() },
+        key: FlowKey { in_port: DP_MAX_PORTS, eth_type: ethertype::LLC.into(), ..FlowKey::default() },
         mask: FlowKey { mac_proto: 0xff, ..FlowKey::default() },
         seen: Vec::new(),
     };
@@ -235,8 +235,8 @@ pub(super) fn read_fields(
             if open != field.full() {
                 return Err(before.unexpected("a port without a mask"));
             }
-            if value >= PORTS_MAX.into() {
-                let (name, max) = (group.name.to_owned(), (PORTS_MAX - 1).to_string());
+            if value >= DP_MAX_PORTS.into() {
+                let (name, max) = (group.name.to_owned(), (DP_MAX_PORTS - 1).to_string());
                 return Err(Error::TooLarge { column: before.column(), value: value.to_string(), name, max });
             }
         }

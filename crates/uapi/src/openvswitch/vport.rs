@@ -11,7 +11,8 @@ pub const OVS_VPORT_MCGROUP: &str = "ovs_vport";
 pub const OVS_VPORT_VERSION: u8 = 1;
 /// Port number of the datapath's own (internal) port.
 pub const OVSP_LOCAL: u32 = 0;
-/// Port numbers are below this (`DP_MAX_PORTS` in the kernel module); above it requests fail with `EFBIG`.
+/// Port numbers are below this (`DP_MAX_PORTS` in the kernel module): requests with another fail with `EFBIG`. In a key it stands for
+/// "no port".
 pub const DP_MAX_PORTS: u32 = u16::MAX as u32;
 /// Bytes of a device name with its NUL (`linux/if.h`).
 pub const IFNAMSIZ: usize = 16;
