@@ -18,7 +18,7 @@ use portway_wire::ip_proto;
 use crate::error::Error;
 use crate::headers::{is_mpls, is_vlan};
 use crate::nsh;
-use crate::program::{Edit, Limits, Op};
+use crate::program::{Edit, Limits, Move, Op};
 use crate::set_ethernet::EthernetRewrite;
 use crate::set_ipv4::Ipv4Rewrite;
 use crate::set_ipv6::Ipv6Rewrite;
@@ -162,20 +162,20 @@ impl Compiler<'_> {
             Action::CheckPacketLength(check) => return self.check_length(check, *layers, depth, last),
             Action::Set(set) => Op::Edit(self.set(set, *layers)?),
             Action::Hash(hash) => Op::Edit(Edit::Hash(*hash)),
-            Action::PushVlan(push) => Op::Edit(push_vlan(push, layers)?),
-            Action::PopVlan => Op::Edit(pop_vlan(layers)?),
-            Action::PushMpls(push) => Op::Edit(push_mpls(push, layers)?),
-            Action::PopMpls(ethertype) => Op::Edit(pop_mpls(*ethertype, layers)?),
+            Action::PushVlan(push) => Op::Edit(Edit::Move(push_vlan(push, layers)?)),
+            Action::PopVlan => Op::Edit(Edit::Move(pop_vlan(layers)?)),
+            Action::PushMpls(push) => Op::Edit(Edit::Move(push_mpls(push, layers)?)),
+            Action::PopMpls(ethertype) => Op::Edit(Edit::Move(pop_mpls(*ethertype, layers)?)),
             Action::PushEth(push) => {
                 if layers.ethernet {
                     return Err(Error::HasEthernet);
                 }
                 layers.ethernet = true;
-                Op::Edit(Edit::PushEthernet(*push))
+                Op::Edit(Edit::Move(Move::PushEthernet(*push)))
             }
-            Action::PopEth => Op::Edit(pop_ethernet(layers)?),
-            Action::PushNsh(header) => Op::Edit(push_nsh(header, layers)?),
-            Action::PopNsh => Op::Edit(self.pop_nsh(layers)?),
+            Action::PopEth => Op::Edit(Edit::Move(pop_ethernet(layers)?)),
+            Action::PushNsh(header) => Op::Edit(Edit::Move(push_nsh(header, layers)?)),
+            Action::PopNsh => Op::Edit(Edit::Move(self.pop_nsh(layers)?)),
         };
         self.ops.push(op);
         Ok(())
@@ -310,13 +310,13 @@ impl Compiler<'_> {
         Ok(Edit::SetPorts(rewrite))
     }
 
-    fn pop_nsh(&self, layers: &mut Layers) -> Result<Edit, Error> {
+    fn pop_nsh(&self, layers: &mut Layers) -> Result<Move, Error> {
         if layers.eth_type != ethertype::NSH {
             return Err(Error::HeaderNotMatched("nsh"));
         }
         let inner = nsh::ethertype_of(self.key.nsh_np).ok_or(Error::UnknownNshProtocol("pop_nsh"))?;
         layers.ethernet = inner == ethertype::TEB;
-        Ok(Edit::PopNsh)
+        Ok(Move::PopNsh)
     }
 }
 
@@ -327,7 +327,7 @@ fn upcall(userspace: &Userspace, last: bool) -> Result<Op, Error> {
     Ok(Op::Upcall { userspace: Arc::new(userspace.clone()), last })
 }
 
-fn push_vlan(push: &PushVlan, layers: &mut Layers) -> Result<Edit, Error> {
+fn push_vlan(push: &PushVlan, layers: &mut Layers) -> Result<Move, Error> {
     if !layers.ethernet {
         return Err(Error::NeedsEthernet("push_vlan"));
     }
@@ -338,15 +338,15 @@ fn push_vlan(push: &PushVlan, layers: &mut Layers) -> Result<Edit, Error> {
         return Err(Error::NoCfi);
     }
     layers.tagged = true;
-    Ok(Edit::PushVlan(*push))
+    Ok(Move::PushVlan(*push))
 }
 
-fn pop_vlan(layers: &mut Layers) -> Result<Edit, Error> {
+fn pop_vlan(layers: &mut Layers) -> Result<Move, Error> {
     if !layers.ethernet {
         return Err(Error::NeedsEthernet("pop_vlan"));
     }
     layers.tagged = false;
-    Ok(Edit::PopVlan)
+    Ok(Move::PopVlan)
 }
 
 /// Labels may be pushed only on packets whose next header is known to start right behind the tag order that is known.
@@ -362,7 +362,7 @@ fn check_mpls_place(action: &'static str, layers: &Layers) -> Result<(), Error> 
     Ok(())
 }
 
-fn push_mpls(push: &MplsPush, layers: &mut Layers) -> Result<Edit, Error> {
+fn push_mpls(push: &MplsPush, layers: &mut Layers) -> Result<Move, Error> {
     let action = if push.add_l3_tunnel.is_some() { "add_mpls" } else { "push_mpls" };
     if !is_mpls(push.ethertype) {
         return Err(Error::BadMplsType { action, ethertype: push.ethertype });
@@ -378,10 +378,10 @@ fn push_mpls(push: &MplsPush, layers: &mut Layers) -> Result<Edit, Error> {
         layers.labels = layers.labels.wrapping_add(1);
     }
     layers.eth_type = push.ethertype;
-    Ok(Edit::PushMpls { lse: push.lse, ethertype: push.ethertype, before_ethernet })
+    Ok(Move::PushMpls { lse: push.lse, ethertype: push.ethertype, before_ethernet })
 }
 
-fn pop_mpls(ethertype: u16, layers: &mut Layers) -> Result<Edit, Error> {
+fn pop_mpls(ethertype: u16, layers: &mut Layers) -> Result<Move, Error> {
     if layers.tagged {
         return Err(Error::UnderVlan("pop_mpls"));
     }
@@ -394,10 +394,10 @@ fn pop_mpls(ethertype: u16, layers: &mut Layers) -> Result<Edit, Error> {
     layers.labels = layers.labels.wrapping_sub(1);
     // What follows the last label is the controller's word only: nothing may be set in it before it is looked up again.
     layers.eth_type = if is_mpls(ethertype) && layers.labels != 0 { ethertype } else { 0 };
-    Ok(Edit::PopMpls(ethertype))
+    Ok(Move::PopMpls(ethertype))
 }
 
-fn pop_ethernet(layers: &mut Layers) -> Result<Edit, Error> {
+fn pop_ethernet(layers: &mut Layers) -> Result<Move, Error> {
     if !layers.ethernet {
         return Err(Error::NeedsEthernet("pop_eth"));
     }
@@ -405,15 +405,15 @@ fn pop_ethernet(layers: &mut Layers) -> Result<Edit, Error> {
         return Err(Error::UnderVlan("pop_eth"));
     }
     layers.ethernet = false;
-    Ok(Edit::PopEthernet)
+    Ok(Move::PopEthernet)
 }
 
-fn push_nsh(header: &PushNsh, layers: &mut Layers) -> Result<Edit, Error> {
+fn push_nsh(header: &PushNsh, layers: &mut Layers) -> Result<Move, Error> {
     if !layers.ethernet && nsh::protocol_of(layers.eth_type).is_none() {
         return Err(Error::UnknownNshProtocol("push_nsh"));
     }
     layers.ethernet = false;
-    nsh::header_bytes(header).map(Edit::PushNsh).ok_or(Error::BadNsh)
+    nsh::header_bytes(header).map(Move::PushNsh).ok_or(Error::BadNsh)
 }
 
 /// A 32-bit value and its whole mask.

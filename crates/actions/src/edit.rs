@@ -4,7 +4,7 @@
 use portway_buf::Packet;
 
 use crate::error::Failure;
-use crate::program::Edit;
+use crate::program::{Edit, Move};
 use crate::{ethernet, hash, mpls, nsh, tunnel, vlan};
 
 /// Changes the packet.
@@ -39,46 +39,29 @@ pub(crate) fn apply(edit: &Edit, packet: &mut Packet, push_ethernet_fails: &mut 
             hash::apply(packet, *hash);
             Ok(())
         }
-        Edit::PushVlan(_)
-        | Edit::PopVlan
-        | Edit::PushMpls { .. }
-        | Edit::PopMpls(_)
-        | Edit::PushEthernet(_)
-        | Edit::PopEthernet
-        | Edit::PushNsh(_)
-        | Edit::PopNsh => move_headers(edit, packet, push_ethernet_fails),
+        Edit::Move(change) => move_headers(change, packet, push_ethernet_fails),
     }
 }
 
-/// The changes that move headers: what was noted about their places is forgotten.
-fn move_headers(edit: &Edit, packet: &mut Packet, push_ethernet_fails: &mut bool) -> Result<(), Failure> {
+/// Moves headers: what was noted about their places is forgotten.
+fn move_headers(change: &Move, packet: &mut Packet, push_ethernet_fails: &mut bool) -> Result<(), Failure> {
     if packet.layers() != (0, 0) {
         packet.set_layers(0, 0);
     }
-    if ethernet::forbids_push(edit, packet) {
+    if ethernet::forbids_push(change, packet) {
         *push_ethernet_fails = true;
     }
-    match edit {
-        Edit::PushVlan(tag) => vlan::push(packet, tag),
-        Edit::PopVlan => vlan::pop(packet),
-        Edit::PushMpls { lse, ethertype, before_ethernet } => {
+    match change {
+        Move::PushVlan(tag) => vlan::push(packet, tag),
+        Move::PopVlan => vlan::pop(packet),
+        Move::PushMpls { lse, ethertype, before_ethernet } => {
             mpls::push(packet, *lse, *ethertype, *before_ethernet)
         }
-        Edit::PopMpls(ethertype) => mpls::pop(packet, *ethertype),
-        Edit::PushEthernet(_) if *push_ethernet_fails => Err(Failure::WrongOrder),
-        Edit::PushEthernet(header) => ethernet::push(packet, header),
-        Edit::PopEthernet => ethernet::pop(packet),
-        Edit::PushNsh(header) => nsh::push(packet, header),
-        Edit::PopNsh => nsh::pop(packet),
-        Edit::SetEthernet(_)
-        | Edit::SetIpv4(_)
-        | Edit::SetIpv6(_)
-        | Edit::SetPorts(_)
-        | Edit::SetMpls { .. }
-        | Edit::SetPriority { .. }
-        | Edit::SetMark { .. }
-        | Edit::SetTunnel(_)
-        | Edit::SetConntrack
-        | Edit::Hash(_) => Ok(()),
+        Move::PopMpls(ethertype) => mpls::pop(packet, *ethertype),
+        Move::PushEthernet(_) if *push_ethernet_fails => Err(Failure::WrongOrder),
+        Move::PushEthernet(header) => ethernet::push(packet, header),
+        Move::PopEthernet => ethernet::pop(packet),
+        Move::PushNsh(header) => nsh::push(packet, header),
+        Move::PopNsh => nsh::pop(packet),
     }
 }

@@ -7,7 +7,7 @@ use portway_wire::ethernet::{self, Repr};
 
 use crate::error::Failure;
 use crate::headers::link;
-use crate::program::Edit;
+use crate::program::Move;
 use crate::vlan;
 
 /// Puts an Ethernet header before a layer-3 packet.
@@ -38,9 +38,10 @@ pub(crate) fn pop(packet: &mut Packet) -> Result<(), Failure> {
 /// Whether the kernel's push_eth fails after this change to the packet (as it is before it). It wants the network header at the
 /// front, which SNAP prevents, and no VLAN tag; the tag that it keeps beside the frame is still there after NSH or MPLS went before
 /// everything.
-pub(crate) fn forbids_push(edit: &Edit, packet: &Packet) -> bool {
-    if matches!(edit, Edit::PopEthernet) {
+pub(crate) fn forbids_push(change: &Move, packet: &Packet) -> bool {
+    if matches!(change, Move::PopEthernet) {
         return link(packet).is_some_and(|link| link.l3 > ethernet::LEN);
     }
-    matches!(edit, Edit::PushNsh(_) | Edit::PushMpls { before_ethernet: true, .. }) && vlan::is_tagged(packet)
+    matches!(change, Move::PushNsh(_) | Move::PushMpls { before_ethernet: true, .. })
+        && vlan::is_tagged(packet)
 }

@@ -45,22 +45,11 @@ impl Default for Limits {
 /// A change to one packet.
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
-    PushVlan(PushVlan),
-    PopVlan,
-    PushMpls {
-        lse: u32,
-        ethertype: u16,
-        before_ethernet: bool,
-    },
-    PopMpls(u16),
+    Move(Move),
     SetMpls {
         value: u32,
         mask: u32,
     },
-    PushEthernet(PushEth),
-    PopEthernet,
-    PushNsh(Box<[u8]>),
-    PopNsh,
     SetPriority {
         value: u32,
         mask: u32,
@@ -77,6 +66,19 @@ pub(crate) enum Edit {
     /// Taken into a flow by the kernel, and fails when executed.
     SetConntrack,
     Hash(Hash),
+}
+
+/// A change after which headers are at other places.
+#[derive(Clone, Debug)]
+pub(crate) enum Move {
+    PushVlan(PushVlan),
+    PopVlan,
+    PushMpls { lse: u32, ethertype: u16, before_ethernet: bool },
+    PopMpls(u16),
+    PushEthernet(PushEth),
+    PopEthernet,
+    PushNsh(Box<[u8]>),
+    PopNsh,
 }
 
 /// One step of a program. `body` counts the steps behind it that are its own list; `last` says that nothing behind it in

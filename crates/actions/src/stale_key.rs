@@ -8,7 +8,7 @@
 use portway_buf::{Packet, PacketKind};
 use portway_flow::{FlowKey, extract, mac_proto};
 
-use crate::program::{Edit, Op};
+use crate::program::{Edit, Move, Op};
 use crate::vlan;
 
 /// The key from before the first move; `None`: the key is the packet's.
@@ -17,38 +17,30 @@ pub(crate) type StaleKey = Option<Box<FlowKey>>;
 /// Whether a program needs this at all.
 pub(crate) fn possible(ops: &[Op]) -> bool {
     ops.iter().any(|op| matches!(op, Op::Upcall { .. }))
-        && ops.iter().any(|op| matches!(op, Op::Edit(edit) if moves_headers(edit)))
-}
-
-fn moves_headers(edit: &Edit) -> bool {
-    matches!(
-        edit,
-        Edit::PushVlan(_)
-            | Edit::PopVlan
-            | Edit::PushMpls { .. }
-            | Edit::PopMpls(_)
-            | Edit::PushEthernet(_)
-            | Edit::PopEthernet
-            | Edit::PushNsh(_)
-            | Edit::PopNsh
-    )
+        && ops.iter().any(|op| matches!(op, Op::Edit(Edit::Move(_))))
 }
 
 /// Before a change: keeps the key if the change is one after which the kernel's is not the packet's any more. A first VLAN tag is put
 /// into the key and a last one taken out of it, so those are not.
 pub(crate) fn before(key: &mut StaleKey, edit: &Edit, packet: &mut Packet) {
-    let tag = if let Edit::PushVlan(tag) = edit {
-        (!vlan::is_tagged(packet)).then_some((tag.tpid, tag.tci))
-    } else {
-        (matches!(edit, Edit::PopVlan) && !vlan::is_tagged_twice(packet)).then_some((0, 0))
+    let Edit::Move(change) = edit else { return };
+    let tag = match change {
+        Move::PushVlan(tag) => (!vlan::is_tagged(packet)).then_some((tag.tpid, tag.tci)),
+        Move::PopVlan => (!vlan::is_tagged_twice(packet)).then_some((0, 0)),
+        Move::PushMpls { .. }
+        | Move::PopMpls(_)
+        | Move::PushEthernet(_)
+        | Move::PopEthernet
+        | Move::PushNsh(_)
+        | Move::PopNsh => None,
     };
     match (tag, key) {
         (Some((tpid, tci)), Some(key)) => {
             key.vlan_tpid.set(tpid);
             key.vlan_tci.set(tci);
         }
-        (None, key @ None) if moves_headers(edit) => *key = extract(packet).ok().map(Box::new),
-        (Some(_), None) | (None, _) => {}
+        (None, key @ None) => *key = extract(packet).ok().map(Box::new),
+        (Some(_), None) | (None, Some(_)) => {}
     }
 }
 
@@ -63,14 +55,7 @@ pub(crate) fn after(key: &mut FlowKey, edit: &Edit, packet: &mut Packet) {
         }
         Edit::SetPorts(_) => (key.tp_src, key.tp_dst) = (now.tp_src, now.tp_dst),
         Edit::SetMpls { .. } => key.mpls_lse[0] = now.mpls_lse[0],
-        Edit::PushVlan(_)
-        | Edit::PopVlan
-        | Edit::PushMpls { .. }
-        | Edit::PopMpls(_)
-        | Edit::PushEthernet(_)
-        | Edit::PopEthernet
-        | Edit::PushNsh(_)
-        | Edit::PopNsh
+        Edit::Move(_)
         | Edit::SetPriority { .. }
         | Edit::SetMark { .. }
         | Edit::SetTunnel(_)
