@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 2 | [`ethernet`], [`vlan`], [`mpls`], [`nsh`], [`arp`] |
 //! | 3 | [`ipv4`], [`ipv6`], [`ipv6_ext`] |
-//! | 4 | [`tcp`], [`udp`], [`sctp`], [`icmpv4`], [`icmpv6`], [`nd`] |
+//! | 4 | [`tcp`], [`udp`], [`sctp`], [`nd`] |
 //! | tunnels | [`vxlan`], [`geneve`], [`gre`] |
 //! | sums | [`checksum`] |
 
@@ -25,8 +25,6 @@ pub mod error;
 pub mod ethernet;
 pub mod geneve;
 pub mod gre;
-pub mod icmpv4;
-pub mod icmpv6;
 pub mod ip_proto;
 pub mod ipv4;
 pub mod ipv6;

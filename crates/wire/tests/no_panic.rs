@@ -47,12 +47,6 @@ fn touch(b: &[u8]) -> u64 {
         add(u64::from(v.vtag()) + u64::from(v.checksum()) + v.chunks().count() as u64);
         add(checksum::sctp(b).into());
     }
-    if let Ok(v) = icmpv4::View::new(b) {
-        add(u64::from(v.kind()) + u64::from(v.word()) + u64::from(v.is_error()));
-    }
-    if let Ok(v) = icmpv6::View::new(b) {
-        add(u64::from(v.kind()) + u64::from(v.word()) + u64::from(v.is_error()));
-    }
     if let Ok(v) = nd::View::new(b) {
         add(v.options().filter_map(|o| o.link_addr()).count() as u64 + u64::from(v.target()[15]));
     }
