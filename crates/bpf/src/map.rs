@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use portway_uapi::Errno;
 
-use crate::sys::{self, bpf, bpf_fd, last_errno};
+use crate::sys::{self, bpf, bpf_fd};
 
 /// The map's memory can be shared with the process.
 const BPF_F_MMAPABLE: u32 = 1 << 10;
@@ -129,7 +129,7 @@ impl Map {
             libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, self.fd.as_raw_fd(), 0)
         };
         if start == libc::MAP_FAILED {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         let start = NonNull::new(start.cast()).ok_or(Errno(libc::ENOMEM))?;
         Ok(SharedMemory { start, length })

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use portway_uapi::Errno;
 
 use crate::map::MapAttributes;
-use crate::sys::{self, bpf_fd, last_errno};
+use crate::sys::{self, bpf_fd};
 
 /// BPF_MAP_TYPE_RINGBUF.
 const KIND: u32 = 27;
@@ -65,7 +65,7 @@ impl Pages {
         // SAFETY: a fresh mapping at a place of the kernel's choice; nothing else is touched.
         let start = unsafe { libc::mmap(place, length, protection, shared, fd.as_raw_fd(), offset as _) };
         if start == libc::MAP_FAILED {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         Ok(Self { start: NonNull::new(start.cast()).ok_or(Errno(libc::ENOMEM))?, length })
     }
@@ -198,7 +198,7 @@ mod tests {
         // SAFETY: the value is a number of four bytes that lives through the call.
         let result =
             unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const fd).cast(), 4) };
-        assert_eq!(result, 0, "{:?}", last_errno());
+        assert_eq!(result, 0, "{:?}", Errno::last());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! The system call.
 
 use std::ffi::{c_int, c_long};
-use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use portway_uapi::Errno;
@@ -18,11 +17,6 @@ pub(crate) const OBJ_GET_INFO_BY_FD: c_long = 15;
 pub(crate) const PROG_QUERY: c_long = 16;
 pub(crate) const LINK_CREATE: c_long = 28;
 
-/// The errno of the last failed call.
-pub(crate) fn last_errno() -> Errno {
-    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
-}
-
 /// The system call with a command of linux/bpf.h and its attributes.
 ///
 /// # Safety
@@ -31,7 +25,7 @@ pub unsafe fn bpf<T>(command: c_long, attributes: &mut T) -> Result<c_int, Errno
     // SAFETY: `attributes` is a live value of the size given; the caller vouches for what it points to.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
-    if result < 0 { Err(last_errno()) } else { Ok(result as c_int) }
+    if result < 0 { Err(Errno::last()) } else { Ok(result as c_int) }
 }
 
 /// # Safety

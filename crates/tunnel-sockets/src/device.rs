@@ -18,7 +18,7 @@ use portway_vport::ops::{CreateParams, Errno};
 use portway_vport::options;
 
 use crate::common::lock;
-use crate::socket::{Family, NOTHING, Socket, last_errno};
+use crate::socket::{Family, NOTHING, Socket};
 
 /// Option: a flag. The port's device is there already, made by [`make_lasting`], and stays when the port goes. For the daemon, not for
 /// people, as is the next.
@@ -50,7 +50,7 @@ fn empty_request() -> libc::ifreq {
 fn ioctl(fd: &impl AsRawFd, number: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Errno> {
     // SAFETY: every request used here reads and writes one ifreq, which lives through the call.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// The value of one of the options above.
@@ -77,7 +77,7 @@ pub fn make_lasting(
     let number = libc::TUNSETPERSIST as libc::Ioctl;
     // SAFETY: the argument is a number.
     let result = unsafe { libc::ioctl(device.file.as_raw_fd(), number, 1) };
-    if result < 0 { Err(last_errno()) } else { Ok(index) }
+    if result < 0 { Err(Errno::last()) } else { Ok(index) }
 }
 
 impl Device {
@@ -126,7 +126,7 @@ impl Device {
             libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC)
         };
         if fd < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
         let file = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -146,7 +146,7 @@ impl Device {
         let result = unsafe {
             libc::ioctl(self.file.as_raw_fd(), libc::TUNATTACHFILTER as libc::Ioctl, &raw const program)
         };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     fn set_up(&self, mtu: c_int) -> Result<(), Errno> {

@@ -18,7 +18,7 @@ use crate::peer::Peer;
 use crate::registry::{Claim, Claims};
 use crate::route::Routes;
 use crate::send::{Outbox, Outer, Piece, count};
-use crate::socket::{Address, Family, Socket, last_errno};
+use crate::socket::{Address, Family, Socket};
 
 /// IPPROTO_GRE.
 const PROTOCOL: i32 = 47;
@@ -144,7 +144,7 @@ impl Inbox {
             };
             match usize::try_from(result) {
                 Ok(len) => return self.buffer.get_mut(..len),
-                Err(_) if last_errno() == Errno(libc::EINTR) => {}
+                Err(_) if Errno::last() == Errno(libc::EINTR) => {}
                 Err(_) => return None,
             }
         }

@@ -14,7 +14,7 @@ use portway_vport::abi::{TunnelInfo, tunnel_flags};
 use portway_vport::ops::Errno;
 
 use crate::message::{Control, number};
-use crate::socket::{Address, Family, Socket, instruction, last_errno};
+use crate::socket::{Address, Family, Socket, instruction};
 
 /// Datagrams, or trains, per system call at most, and at least.
 const AT_ONCE: usize = 8;
@@ -350,7 +350,7 @@ impl Inbox {
                 std::ptr::null_mut(),
             )
         };
-        let received = usize::try_from(result).map_err(|_| last_errno())?;
+        let received = usize::try_from(result).map_err(|_| Errno::last())?;
         if received == offered {
             self.offer = (self.offer * 2).min(AT_ONCE);
             // There may be more; the others first.
@@ -494,7 +494,7 @@ fn watch(sockets: &[RxSocket]) -> Result<OwnedFd, Errno> {
     // SAFETY: no pointers; the result is checked before it is owned.
     let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     if fd < 0 {
-        return Err(last_errno());
+        return Err(Errno::last());
     }
     // SAFETY: a fresh descriptor that nobody else owns.
     let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -505,7 +505,7 @@ fn watch(sockets: &[RxSocket]) -> Result<OwnedFd, Errno> {
             libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.socket.as_raw_fd(), &raw mut event)
         };
         if result < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
     }
     Ok(epoll)

@@ -14,7 +14,7 @@ use portway_vport::ops::Errno;
 use portway_wire::checksum::{Sum, nonzero, pseudo_v4};
 
 use crate::message::Control;
-use crate::socket::{Address, Family, NOTHING, Socket, last_errno};
+use crate::socket::{Address, Family, NOTHING, Socket};
 
 /// Source ports.
 pub(crate) const SLOTS: usize = 8;
@@ -195,7 +195,7 @@ fn call(
     }
     // SAFETY: the message points to an address, vectors and control bytes that live through the call.
     let result = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
 impl Outer {

@@ -2,7 +2,6 @@
 //! Sockets: made, set and bound.
 
 use std::ffi::{c_int, c_void};
-use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -15,11 +14,6 @@ pub(crate) const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock
 
 /// Accepts nothing.
 pub(crate) const NOTHING: [libc::sock_filter; 1] = [instruction(0x06, 0, 0, 0)];
-
-/// The errno of the last failed call.
-pub(crate) fn last_errno() -> Errno {
-    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
-}
 
 /// IP version of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +87,7 @@ impl Socket {
         // SAFETY: no pointers; the result is checked before it is owned.
         let fd = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) };
         if fd < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -114,7 +108,7 @@ impl Socket {
             let value = std::ptr::from_ref(value).cast::<c_void>();
             libc::setsockopt(self.0.as_raw_fd(), level, option, value, size_of::<T>() as u32)
         };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// Attaches a classic packet filter as `option` of SOL_SOCKET.
@@ -139,7 +133,7 @@ impl Socket {
         // SAFETY: the address lives through the call and is as long as said.
         let result =
             unsafe { libc::bind(self.as_raw_fd(), (&raw const address.storage).cast(), address.len) };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// The address that the socket is bound to.
@@ -149,7 +143,7 @@ impl Socket {
         let mut len = size_of_val(&storage) as u32;
         // SAFETY: room for an address of either family, of the length given.
         let result = unsafe { libc::getsockname(self.as_raw_fd(), (&raw mut storage).cast(), &raw mut len) };
-        if result < 0 { Err(last_errno()) } else { Ok(Address::read(&storage)) }
+        if result < 0 { Err(Errno::last()) } else { Ok(Address::read(&storage)) }
     }
 
     /// Connects, or with `None` disconnects.
@@ -161,7 +155,7 @@ impl Socket {
         };
         // SAFETY: the address lives through the call and is as long as said.
         let result = unsafe { libc::connect(self.as_raw_fd(), address, len) };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// MTU of the device with that index.

@@ -7,6 +7,14 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub i32);
 
+impl Errno {
+    /// The calling thread's errno: why its last system call failed.
+    #[inline]
+    pub fn last() -> Self {
+        std::io::Error::last_os_error().raw_os_error().map_or(Self::EIO, Self)
+    }
+}
+
 macro_rules! errnos {
     ($($id:ident = $value:literal, $text:literal;)+) => {
         impl Errno {

@@ -22,7 +22,7 @@ use portway_vport::host;
 use portway_vport::ops::Errno;
 
 use crate::queue::with_header;
-use crate::tap::{Tap, last_errno};
+use crate::tap::Tap;
 
 /// How long a frame that was turned round may wait in the kernel, at most. In nanoseconds.
 const SETTLED_NS: u64 = 100_000_000;
@@ -238,7 +238,7 @@ fn packet_socket(ifindex: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: no pointers; the result is checked before it is owned.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
-        return Err(last_errno());
+        return Err(Errno::last());
     }
     // SAFETY: a fresh descriptor that nobody else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -251,7 +251,7 @@ fn packet_socket(ifindex: u32) -> Result<OwnedFd, Errno> {
     let length = size_of_val(&address) as u32;
     // SAFETY: a sockaddr_ll of that size lives through the call.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    if result < 0 { Err(last_errno()) } else { Ok(socket) }
+    if result < 0 { Err(Errno::last()) } else { Ok(socket) }
 }
 
 /// A number that no other socket has.
@@ -262,7 +262,7 @@ fn cookie(socket: &OwnedFd) -> Result<u64, Errno> {
         let cookie = (&raw mut cookie).cast::<c_void>();
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, cookie, &raw mut length)
     };
-    if result < 0 { Err(last_errno()) } else { Ok(cookie) }
+    if result < 0 { Err(Errno::last()) } else { Ok(cookie) }
 }
 
 fn set<T: Copy>(socket: &OwnedFd, level: c_int, option: c_int, value: T) -> Result<(), Errno> {
@@ -271,5 +271,5 @@ fn set<T: Copy>(socket: &OwnedFd, level: c_int, option: c_int, value: T) -> Resu
     let result = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast::<c_void>(), length)
     };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }

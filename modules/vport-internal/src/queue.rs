@@ -13,7 +13,7 @@ use portway_vport::ops::Errno;
 
 use crate::marked::{Marked, is_marked, now_ns};
 use crate::notes::Notes;
-use crate::tap::{Tap, last_errno};
+use crate::tap::Tap;
 
 /// What does not fit a small buffer lands here, on the caller's stack: pages that are not written cost nothing.
 type Overflow = [MaybeUninit<u8>; REST_MAX];
@@ -104,7 +104,7 @@ impl RxQueue {
         // SAFETY: both pieces are writable memory of the lengths given, borrowed for this call.
         let result = unsafe { libc::readv(tap.as_raw_fd(), pieces.as_ptr(), 2) };
         if result < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         let read = result as usize;
         let Some(length) = read.checked_sub(virtio::HEADER_LEN).filter(|_| read < direct + rest_len) else {
@@ -190,5 +190,5 @@ pub(crate) fn with_header(
     } else {
         call(&[piece(&mut header), piece(packet.frame_mut())])
     };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }

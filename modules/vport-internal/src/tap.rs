@@ -2,7 +2,6 @@
 //! The TAP behind a port: made, described and addressed by ioctl.
 
 use std::ffi::{CStr, c_int};
-use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +19,6 @@ const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
 const TUNSETFILTEREBPF: libc::Ioctl = 0x8004_54e1_u32 as libc::Ioctl;
 /// UDP segmentation, since Linux 6.2 (linux/if_tun.h).
 const TUN_F_USO: u32 = 0x20 | 0x40;
-
-/// The errno of the last failed call.
-pub(crate) fn last_errno() -> Errno {
-    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
-}
 
 /// What may change about the device.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +86,7 @@ impl Tap {
         let number = libc::TUNSETPERSIST as libc::Ioctl;
         // SAFETY: the argument is a number.
         let result = unsafe { libc::ioctl(self.file.as_raw_fd(), number, usize::from(lasting)) };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// What the device is now, in whatever namespace; `None`: it has gone.
@@ -125,7 +119,7 @@ impl Tap {
         let fd = program.map_or(-1, AsRawFd::as_raw_fd);
         // SAFETY: the argument is a number that lives through the call.
         let result = unsafe { libc::ioctl(self.file.as_raw_fd(), TUNSETFILTEREBPF, &raw const fd) };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// Where the device is: its index, and the namespace in which it has that. `None`: it has gone.
@@ -229,7 +223,7 @@ impl Tap {
             let result = unsafe {
                 libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD as libc::Ioctl, offloads as usize)
             };
-            if result < 0 { Err(last_errno()) } else { Ok(()) }
+            if result < 0 { Err(Errno::last()) } else { Ok(()) }
         };
         set(basic | TUN_F_USO).or_else(|_| set(basic))
     }
@@ -253,7 +247,7 @@ impl Control {
         // SAFETY: no pointers; the result is checked before it is owned.
         let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -274,7 +268,7 @@ fn make(name: &CStr, queues: usize, exclusive: c_int) -> Result<OwnedFd, Errno> 
     let fd =
         unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC) };
     if fd < 0 {
-        return Err(last_errno());
+        return Err(Errno::last());
     }
     // SAFETY: a fresh descriptor that nobody else owns.
     let file = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -304,5 +298,5 @@ fn empty_request() -> libc::ifreq {
 fn ioctl(fd: &OwnedFd, number: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Errno> {
     // SAFETY: every request used here reads and writes one ifreq, which lives through the call.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }

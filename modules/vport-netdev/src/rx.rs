@@ -11,7 +11,7 @@ use portway_vport::ops::Errno;
 
 use crate::overflow::Overflow;
 use crate::shortcut::Progress;
-use crate::socket::{PacketSocket, last_errno};
+use crate::socket::PacketSocket;
 
 /// The mark and struct tpacket_auxdata, each behind its cmsghdr and padded to a cmsghdr's alignment.
 const CONTROL: usize = 64;
@@ -136,7 +136,7 @@ impl RxQueue {
         let result = unsafe {
             libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
         };
-        if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+        if result < 0 { Err(Errno::last()) } else { Ok(result as usize) }
     }
 
     /// Makes packets of the buffers from `start` on that the last call filled.

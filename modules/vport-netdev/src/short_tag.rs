@@ -14,7 +14,7 @@ use portway_vport::abi::log_level;
 use portway_vport::host;
 use portway_vport::ops::Errno;
 
-use crate::socket::{PacketSocket, last_errno};
+use crate::socket::PacketSocket;
 
 /// Bytes of a frame with a tag and nothing but an ethertype behind it.
 const TAGGED: usize = 18;
@@ -59,7 +59,7 @@ fn attach(socket: &PacketSocket, ifindex: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: no argument; a successful result is a fresh descriptor.
     let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
     if fd < 0 {
-        return Err(last_errno());
+        return Err(Errno::last());
     }
     // SAFETY: as above: nobody else owns it.
     let namespace = Netns::from_owned(unsafe { OwnedFd::from_raw_fd(fd) });

@@ -2,7 +2,6 @@
 //! The packet socket of a port, and the questions that are asked through it about its device.
 
 use std::ffi::{c_int, c_void};
-use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,11 +26,6 @@ const SO_RCVPRIORITY: c_int = 82;
 /// SO_NETNS_COOKIE, asm-generic/socket.h.
 const SO_NETNS_COOKIE: c_int = 71;
 
-/// The errno of the last failed call.
-pub(crate) fn last_errno() -> Errno {
-    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
-}
-
 /// struct tpacket_stats, linux/if_packet.h.
 #[repr(C)]
 #[derive(Default)]
@@ -55,7 +49,7 @@ impl PacketSocket {
         // SAFETY: no pointers; the result is checked before it is owned.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
         let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, missed: AtomicU64::new(0) };
@@ -84,7 +78,7 @@ impl PacketSocket {
             libc::bind(self.fd.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32)
         };
         if result < 0 {
-            return Err(last_errno());
+            return Err(Errno::last());
         }
         self.be_promiscuous(ifindex)?;
         self.clear_error()
@@ -107,7 +101,7 @@ impl PacketSocket {
             libc::getsockopt(self.fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, error, &raw mut length)
         };
         if result < 0 || error != 0 && error != libc::ENETDOWN {
-            return Err(if result < 0 { last_errno() } else { Errno(error) });
+            return Err(if result < 0 { Errno::last() } else { Errno(error) });
         }
         Ok(())
     }
@@ -153,7 +147,7 @@ impl PacketSocket {
             let value = (&raw const value).cast::<c_void>();
             libc::setsockopt(self.fd.as_raw_fd(), level, option, value, size_of::<T>() as u32)
         };
-        if result < 0 { Err(last_errno()) } else { Ok(()) }
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
     /// The size without the system's limit where that is allowed, else as much as it gives.

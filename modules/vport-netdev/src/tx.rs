@@ -11,7 +11,7 @@ use portway_vport::abi::TxReport;
 use portway_vport::ops::Errno;
 
 use crate::short_tag::{ShortTags, ends_with_tag};
-use crate::socket::{PacketSocket, last_errno, link_address};
+use crate::socket::{PacketSocket, link_address};
 
 /// What one send call hands to the kernel. The pointers in it are set anew for each call.
 struct Arrays {
@@ -178,6 +178,6 @@ impl TxQueue {
                 libc::MSG_DONTWAIT as _,
             )
         };
-        if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+        if result < 0 { Err(Errno::last()) } else { Ok(result as usize) }
     }
 }
