@@ -8,11 +8,11 @@
 //! Then its alias says what it is ([`make_lasting`]), and a port takes it up ([`OPTION_DEVICE`]).
 
 use std::ffi::{CStr, c_int};
-use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 
 use portway_netwatch::Links;
+use portway_tap::{State, TapFile};
 use portway_vport::abi::{PortInfo, info_flags};
 use portway_vport::ops::{CreateParams, Errno};
 use portway_vport::options;
@@ -36,21 +36,10 @@ const MTU_MAX: c_int = 65_521;
 /// The device.
 #[derive(Debug)]
 pub(crate) struct Device {
-    file: OwnedFd,
+    file: TapFile,
     control: Socket,
     /// What it was when it was seen last.
     last: Mutex<PortInfo>,
-}
-
-fn empty_request() -> libc::ifreq {
-    // SAFETY: ifreq is plain data.
-    unsafe { mem::zeroed() }
-}
-
-fn ioctl(fd: &impl AsRawFd, number: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Errno> {
-    // SAFETY: every request used here reads and writes one ifreq, which lives through the call.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
-    if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// The value of one of the options above.
@@ -74,10 +63,8 @@ pub fn make_lasting(
     let index = device.seen().ok_or(Errno(libc::ENODEV))?.ifindex;
     Links::open().and_then(|mut links| links.set_alias(index, alias)).map_err(of_netwatch)?;
     prepare(index)?;
-    let number = libc::TUNSETPERSIST as libc::Ioctl;
-    // SAFETY: the argument is a number.
-    let result = unsafe { libc::ioctl(device.file.as_raw_fd(), number, 1) };
-    if result < 0 { Err(Errno::last()) } else { Ok(index) }
+    device.file.set_lasting(true)?;
+    Ok(index)
 }
 
 impl Device {
@@ -98,18 +85,14 @@ impl Device {
 
     /// A new device, down.
     fn fresh(name: &CStr) -> Result<Self, Errno> {
-        let device = Self::open(name, libc::IFF_TUN_EXCL).map_err(|errno| match errno {
-            // IFF_TUN_EXCL's way to say that the name is taken.
-            Errno(libc::EBUSY) => Errno(libc::EEXIST),
-            errno => errno,
-        })?;
+        let device = Self::new(TapFile::create(name, 0)?)?;
         device.discard()?;
         Ok(device)
     }
 
     /// The lasting device of that name. EBUSY: a port has it. ENODEV: there is none, or it is another's.
     fn adopt(name: &CStr) -> Result<Self, Errno> {
-        let device = Self::open(name, 0)?;
+        let device = Self::new(TapFile::open(name, 0)?)?;
         let index = device.seen().ok_or(Errno(libc::ENODEV))?.ifindex;
         let link = Links::open().and_then(|mut links| links.by_index(index)).map_err(of_netwatch)?;
         // One that was made just now, since there was none, goes again.
@@ -120,22 +103,7 @@ impl Device {
         Ok(device)
     }
 
-    fn open(name: &CStr, flags: c_int) -> Result<Self, Errno> {
-        // SAFETY: a NUL-terminated path.
-        let fd = unsafe {
-            libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: a fresh descriptor that nobody else owns.
-        let file = unsafe { OwnedFd::from_raw_fd(fd) };
-        let mut request = empty_request();
-        for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.to_bytes()) {
-            *to = *from as _;
-        }
-        request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | flags) as i16;
-        ioctl(&file, libc::TUNSETIFF as libc::Ioctl, &mut request)?;
+    fn new(file: TapFile) -> Result<Self, Errno> {
         Ok(Self { file, control: Socket::udp(Family::V4)?, last: Mutex::default() })
     }
 
@@ -150,24 +118,10 @@ impl Device {
     }
 
     fn set_up(&self, mtu: c_int) -> Result<(), Errno> {
-        let mut request = self.named()?;
-        request.ifr_ifru.ifru_mtu = mtu;
-        ioctl(&self.control, libc::SIOCSIFMTU, &mut request)?;
-        let index = self.seen().map_or(0, |info| info.ifindex);
+        self.file.set_mtu(&self.control, mtu)?;
+        let index = self.file.index(&self.control).unwrap_or(0);
         Links::open().and_then(|mut links| links.set_alias(index, ALIAS)).map_err(of_netwatch)?;
-        let mut request = self.named()?;
-        ioctl(&self.control, libc::SIOCGIFFLAGS, &mut request)?;
-        // SAFETY: the kernel has filled this member of the union.
-        request.ifr_ifru.ifru_flags = unsafe { request.ifr_ifru.ifru_flags } | libc::IFF_UP as i16;
-        ioctl(&self.control, libc::SIOCSIFFLAGS, &mut request)
-    }
-
-    /// A request that names the device as it is called now.
-    fn named(&self) -> Result<libc::ifreq, Errno> {
-        let mut request = empty_request();
-        ioctl(&self.file, libc::TUNGETIFF as libc::Ioctl, &mut request)?;
-        request.ifr_ifru = empty_request().ifr_ifru;
-        Ok(request)
+        self.file.set_up(&self.control)
     }
 
     /// As `PortType::info` of a tunnel port, which has one receive queue and no MTU of its own. One whose device has gone, or to another
@@ -183,20 +137,7 @@ impl Device {
 
     /// Index, MTU, address and state; `None`: it has gone, or to another namespace.
     fn seen(&self) -> Option<PortInfo> {
-        let mut request = self.named().ok()?;
-        ioctl(&self.control, libc::SIOCGIFHWADDR, &mut request).ok()?;
-        // SAFETY: the kernel has filled this member of the union.
-        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
-        let mac = std::array::from_fn(|index| address.sa_data[index] as u8);
-        ioctl(&self.control, libc::SIOCGIFINDEX, &mut request).ok()?;
-        // SAFETY: as above.
-        let ifindex = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
-        ioctl(&self.control, libc::SIOCGIFMTU, &mut request).ok()?;
-        // SAFETY: as above.
-        let mtu = unsafe { request.ifr_ifru.ifru_mtu } as u32;
-        ioctl(&self.control, libc::SIOCGIFFLAGS, &mut request).ok()?;
-        // SAFETY: as above.
-        let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        let State { ifindex, mtu, mac, flags } = self.file.state(&self.control).ok()?;
         Some(PortInfo {
             ifindex,
             mtu,

@@ -2,12 +2,12 @@
 //! The TAP behind a port: made, described and addressed by ioctl.
 
 use std::ffi::{CStr, c_int};
-use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use portway_netwatch::{Links, Netns, NetnsId};
+use portway_tap::{State, TapFile};
 use portway_vport::ops::Errno;
 
 /// Alias of every internal port's TAP: `vport-netdev` refuses such a device, as the kernel module refuses its own.
@@ -33,7 +33,7 @@ pub(crate) struct Device {
 /// A TAP. Dropping it deletes the device; the end of the process does so, too, unless the device is to outlive it.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    file: OwnedFd,
+    file: TapFile,
     /// Whether the device was found deleted from outside.
     gone: AtomicBool,
     /// Whether the device was up when that was last looked at.
@@ -55,8 +55,10 @@ impl Tap {
     /// Makes a TAP in the calling thread's namespace, with offloads on; it is down. `mac` of zeros: the kernel chooses
     /// one. EEXIST: a device has that name. One that outlived the process that made it is taken over as it is.
     pub(crate) fn create(name: &CStr, mac: [u8; 6], queues: usize) -> Result<Self, Errno> {
-        let (file, is_new) = match make(name, queues, libc::IFF_TUN_EXCL) {
-            Err(Errno(libc::EEXIST)) if is_orphan(name) => (make(name, queues, 0)?, false),
+        // With IFF_MULTI_QUEUE more queues can be attached to the same device later.
+        let flags = libc::IFF_VNET_HDR | if queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
+        let (file, is_new) = match TapFile::create(name, flags) {
+            Err(Errno::EEXIST) if is_orphan(name) => (take_over(name, flags)?, false),
             made => (made?, true),
         };
         let (gone, up) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -70,23 +72,17 @@ impl Tap {
 
     /// What a new device is given: address and alias.
     fn set_up(&self, mac: [u8; 6]) -> Result<(), Errno> {
-        let mut request = self.named()?;
         if mac != [0; 6] {
-            self.set_mac(mac)?;
+            self.file.set_mac(mac)?;
         }
-        ioctl(&self.home.socket, libc::SIOCGIFINDEX, &mut request)?;
-        // SAFETY: the kernel has filled this member of the union.
-        let index = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
+        let index = self.file.index(&self.home.socket)?;
         let mut links = Links::open().map_err(|error| Errno(error.errno()))?;
         links.set_alias(index, ALIAS).map_err(|error| Errno(error.errno()))
     }
 
     /// Whether the device outlives the process, with its index, addresses and routes, until it is dropped.
     pub(crate) fn set_lasting(&self, lasting: bool) -> Result<(), Errno> {
-        let number = libc::TUNSETPERSIST as libc::Ioctl;
-        // SAFETY: the argument is a number.
-        let result = unsafe { libc::ioctl(self.file.as_raw_fd(), number, usize::from(lasting)) };
-        if result < 0 { Err(Errno::last()) } else { Ok(()) }
+        self.file.set_lasting(lasting)
     }
 
     /// What the device is now, in whatever namespace; `None`: it has gone.
@@ -95,20 +91,7 @@ impl Tap {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let away = self.away()?;
         let control = away.as_ref().unwrap_or(&self.home);
-        let mut request = self.named().ok()?;
-        ioctl(&self.file, libc::SIOCGIFHWADDR, &mut request).ok()?;
-        // SAFETY: the kernel has filled this member of the union.
-        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
-        let mac = std::array::from_fn(|index| address.sa_data[index] as u8);
-        ioctl(&control.socket, libc::SIOCGIFINDEX, &mut request).ok()?;
-        // SAFETY: as above.
-        let ifindex = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
-        ioctl(&control.socket, libc::SIOCGIFMTU, &mut request).ok()?;
-        // SAFETY: as above.
-        let mtu = unsafe { request.ifr_ifru.ifru_mtu } as u32;
-        ioctl(&control.socket, libc::SIOCGIFFLAGS, &mut request).ok()?;
-        // SAFETY: as above.
-        let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+        let State { ifindex, mtu, mac, flags } = self.file.state(&control.socket).ok()?;
         self.up.store(flags & libc::IFF_UP != 0, Ordering::Relaxed);
         let wanted = libc::IFF_UP | libc::IFF_RUNNING;
         Some(Device { ifindex, mtu, mac, is_up: flags & wanted == wanted })
@@ -194,26 +177,6 @@ impl Tap {
         Netns::from_owned(unsafe { OwnedFd::from_raw_fd(fd) }).ok()
     }
 
-    /// A request that names the device as it is called now.
-    fn named(&self) -> Result<libc::ifreq, Errno> {
-        let mut request = empty_request();
-        ioctl(&self.file, libc::TUNGETIFF as libc::Ioctl, &mut request)?;
-        request.ifr_ifru = empty_request().ifr_ifru;
-        Ok(request)
-    }
-
-    fn set_mac(&self, mac: [u8; 6]) -> Result<(), Errno> {
-        let mut request = self.named()?;
-        // SAFETY: an address is plain data.
-        let mut address: libc::sockaddr = unsafe { mem::zeroed() };
-        address.sa_family = libc::ARPHRD_ETHER;
-        for (to, from) in address.sa_data.iter_mut().zip(mac) {
-            *to = from as _;
-        }
-        request.ifr_ifru.ifru_hwaddr = address;
-        ioctl(&self.file, libc::SIOCSIFHWADDR, &mut request)
-    }
-
     /// Lets the host's stack leave checksums and segmentation of TCP and UDP to whoever needs them done. IP fragmentation
     /// of UDP (UFO) stays off: no modern receiver takes it.
     fn offer_offloads(&self) -> Result<(), Errno> {
@@ -262,41 +225,7 @@ fn is_orphan(name: &CStr) -> bool {
     link.is_some_and(|link| link.alias == ALIAS && link.kind == "tun" && !link.carrier)
 }
 
-/// Opens the clone device and makes a TAP of it. `exclusive`: IFF_TUN_EXCL, or 0 to open one that is there.
-fn make(name: &CStr, queues: usize, exclusive: c_int) -> Result<OwnedFd, Errno> {
-    // SAFETY: a NUL-terminated path.
-    let fd =
-        unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC) };
-    if fd < 0 {
-        return Err(Errno::last());
-    }
-    // SAFETY: a fresh descriptor that nobody else owns.
-    let file = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut request = empty_request();
-    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.to_bytes()) {
-        *to = *from as _;
-    }
-    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | exclusive;
-    if queues > 1 {
-        // More queues can then be attached to the same device later.
-        flags |= libc::IFF_MULTI_QUEUE;
-    }
-    request.ifr_ifru.ifru_flags = flags as i16;
-    ioctl(&file, libc::TUNSETIFF as libc::Ioctl, &mut request).map_err(|errno| match errno {
-        // IFF_TUN_EXCL's way to say that the name is taken.
-        Errno(libc::EBUSY) => Errno(libc::EEXIST),
-        errno => errno,
-    })?;
-    Ok(file)
-}
-
-fn empty_request() -> libc::ifreq {
-    // SAFETY: ifreq is plain data.
-    unsafe { mem::zeroed() }
-}
-
-fn ioctl(fd: &OwnedFd, number: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Errno> {
-    // SAFETY: every request used here reads and writes one ifreq, which lives through the call.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
-    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+/// Opens an orphan. EEXIST: somebody else has been faster.
+fn take_over(name: &CStr, flags: c_int) -> Result<TapFile, Errno> {
+    TapFile::open(name, flags).map_err(|errno| if errno == Errno::EBUSY { Errno::EEXIST } else { errno })
 }
