@@ -3,6 +3,7 @@
 //!
 //! A worker waits in epoll for its ports. A port that had something is *active*: it is polled again and again until it has no more.
 //! While ports are active, epoll is asked now and then, without waiting, whether others became ready, so a busy port keeps nobody waiting.
+//! A port that has no more is looked at again after the other threads of the processor had their turn, before it is waited for.
 //! When none is active the worker may spin for a moment before it sleeps ([`Tuning`]).
 
 use std::os::fd::OwnedFd;
@@ -24,6 +25,8 @@ use crate::clock;
 const WAKE: u64 = u64::MAX;
 /// Rounds over the active ports between two looks at the others.
 const LOOK_EVERY: u32 = 8;
+/// So often a queue that has become empty is looked at again, with others' turn in between, before it is waited for.
+const SECOND_LOOKS: u32 = 2;
 /// Events taken at once.
 const EVENTS: usize = 64;
 /// A worker that had nothing to do for so long gives its buffers back and then sleeps for as long as nothing happens.
@@ -123,6 +126,8 @@ struct Source {
     id: u64,
     wait: Wait,
     is_active: bool,
+    /// How often in a row it had nothing.
+    empty: u32,
     errors: u32,
     penalty_until: Option<Instant>,
     /// Weak: a port that is deleted is destroyed whatever this worker does. Its descriptor then leaves epoll by itself.
@@ -177,6 +182,11 @@ impl<'h> Loop<'h> {
                 self.look(Some(Duration::ZERO));
                 continue;
             }
+            if self.active.iter().any(|&place| self.sources[place].wait == Wait::Epoll) {
+                // Whoever has this processor next may well be who sends to us: that costs less than to sleep and be woken.
+                std::thread::yield_now();
+                continue;
+            }
             let now = Instant::now();
             let idle = now.duration_since(*idle_since.get_or_insert(now));
             if idle >= REST_AFTER && !has_rested {
@@ -223,8 +233,16 @@ impl<'h> Loop<'h> {
             if self.sources.binary_search_by_key(&id, |source| source.id).is_err() {
                 let (wait, port, queue) = (self.begin_waiting(&entry), entry.port(), entry.queue());
                 let port = Arc::downgrade(port);
-                let source =
-                    Source { id, wait, is_active: true, errors: 0, penalty_until: None, port, queue };
+                let source = Source {
+                    id,
+                    wait,
+                    is_active: true,
+                    empty: 0,
+                    errors: 0,
+                    penalty_until: None,
+                    port,
+                    queue,
+                };
                 // Ids ascend, and new ones are higher than old ones.
                 self.sources.push(source);
             }
@@ -270,7 +288,8 @@ impl<'h> Loop<'h> {
             let received = self.poll(place);
             packets += received;
             let source = &mut self.sources[place];
-            source.is_active = received > 0 || source.wait != Wait::Epoll;
+            source.empty = if received > 0 { 0 } else { source.empty.saturating_add(1) };
+            source.is_active = source.empty <= SECOND_LOOKS || source.wait != Wait::Epoll;
             source.is_active
         });
         self.active = active;
@@ -294,6 +313,7 @@ impl<'h> Loop<'h> {
     }
 
     fn activate(&mut self, place: usize) {
+        self.sources[place].empty = 0;
         if !std::mem::replace(&mut self.sources[place].is_active, true) {
             self.active.push(place);
         }
