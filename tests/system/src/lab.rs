@@ -234,6 +234,16 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            for question in ["show", "port stats", "flow list", "drops"] {
+                let mut command = self.switch.command("timeout");
+                command.arg("10").arg(programs().join("portway")).arg("--socket");
+                command.arg(self.path("run/portwayd.sock")).args(question.split(' '));
+                // Without the daemon there is nothing to tell, and this is the wrong place to fail.
+                if let Ok(answer) = command.output() {
+                    let text = [answer.stdout, answer.stderr].concat();
+                    eprintln!("--- portway {question} ---\n{}", String::from_utf8_lossy(&text));
+                }
+            }
             eprintln!("--- the end of the daemon's log ---\n{}", tail(&self.path("portwayd.log")));
         }
     }

@@ -364,16 +364,23 @@ fn a_stream_of_segments_is_counted_as_the_devices_count_it() {
     let server = Running(lab.hosts[1].command("python3").args(["-c", serve]).spawn().unwrap());
     within(LIMIT, "the server listens", || lab.hosts[1].try_sh("ss -ltn | grep -q :5000"));
     let before = (stats(&daemon, "p1"), device(&lab.switch, "p1", "[\"rx\"][\"bytes\"]"));
-    let talk = "import socket; s=socket.create_connection(('10.1.0.2',5000))\nfor _ in range(1000): s.sendall(bytes(1<<19))";
-    let mut client = Running(lab.hosts[0].command("python3").args(["-c", talk]).spawn().unwrap());
+    // 500 MiB at least, and until its input ends.
+    let talk = "import select,socket,sys; s=socket.create_connection(('10.1.0.2',5000)); n=0\n\
+                while n<1000 or not select.select([sys.stdin],[],[],0)[0]: s.sendall(bytes(1<<19)); n+=1";
+    let mut talk_to = lab.hosts[0].command("python3");
+    let mut client = Running(talk_to.args(["-c", talk]).stdin(Stdio::piped()).spawn().unwrap());
     within(LIMIT, "both ways take a shortcut", || has_shortcut(&daemon, 1, 2) && has_shortcut(&daemon, 2, 1));
+    within(LIMIT, "SYN and ACK are noted", || {
+        let there = flow(&daemon, 1, 2);
+        there.is_some_and(|flow| {
+            flow.tcp_flags & 0x12 == 0x12 && flow.used_ms.is_some_and(|used| used < 60_000)
+        })
+    });
+    drop(client.0.stdin.take());
     assert!(client.0.wait().unwrap().success());
     within(LIMIT, "the counters agree with the device's", || {
         let bytes = device(&lab.switch, "p1", "[\"rx\"][\"bytes\"]") - before.1;
         stats(&daemon, "p1").rx_bytes - before.0.rx_bytes == bytes && bytes > 500 << 20
     });
-    let there = flow(&daemon, 1, 2).unwrap();
-    assert_eq!(there.tcp_flags & 0x12, 0x12, "SYN and ACK: {there:?}");
-    assert!(there.used_ms.is_some_and(|used| used < 60_000));
     drop(server);
 }
