@@ -30,16 +30,22 @@ ovs_vswitchd() {
   ovs_daemon ovs-vswitchd "$@" "${vswitchd:-/usr/lib/openvswitch-switch/ovs-vswitchd}" "unix:$dir/db.sock"
 }
 
-# ovs_stop [DEVICE...]: ends both; the devices are its bridges'
-ovs_stop() {
-  local daemon pid device
-  for daemon in ovs-vswitchd ovsdb-server; do
+# ovs_end NAME...: ends these daemons
+ovs_end() {
+  local daemon pid
+  for daemon in "$@"; do
     [ -f "$dir/$daemon.pid" ] || continue
     pid=$(cat "$dir/$daemon.pid")
     kill "$pid" 2>/dev/null || true
     # What it has taken must be free before the next round starts.
     while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
   done
+}
+
+# ovs_stop [DEVICE...]: ends both; the devices are its bridges'
+ovs_stop() {
+  local device
+  ovs_end ovs-vswitchd ovsdb-server
   # its devices outlive it
   for device in "$@" ovs-netdev; do ip link del "$device" 2>/dev/null || true; done
   rm -rf "$dir"

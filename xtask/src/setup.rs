@@ -82,6 +82,16 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Test, Purpose::Bench],
     },
     Need {
+        package: "ovn-central",
+        probe: Probe::Program("ovn-northd"),
+        purposes: &[Purpose::Test, Purpose::Bench],
+    },
+    Need {
+        package: "ovn-host",
+        probe: Probe::Program("ovn-controller"),
+        purposes: &[Purpose::Test, Purpose::Bench],
+    },
+    Need {
         package: "openvswitch-switch-dpdk",
         probe: Probe::File("/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"),
         purposes: &[Purpose::Bench],
@@ -157,9 +167,7 @@ fn install(packages: &[String]) -> Result<()> {
     };
     // Old lists name files that the mirror no longer has: one fresh try.
     install().or_else(|_| process::run(apt().args(["update", "-qq"])).and_then(|()| install()))?;
-    if packages.iter().any(|package| package.starts_with("openvswitch")) {
-        keep_stopped();
-    }
+    keep_stopped(packages);
     Ok(())
 }
 
@@ -174,11 +182,30 @@ fn package_lists_are_there() -> bool {
     entries.into_iter().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }
 
-/// Under systemd, Debian enables Open vSwitch's daemons for the next boot; the peers here are started by hand.
-fn keep_stopped() {
-    if Path::new("/run/systemd/system").exists() {
-        let units = ["openvswitch-switch.service", "ovs-vswitchd.service", "ovsdb-server.service"];
-        let _ = process::capture(Command::new("systemctl").args(["disable", "--now"]).args(units));
+/// The units of packages (those whose names begin so) that Debian enables.
+const UNITS: &[(&str, &[&str])] = &[
+    ("openvswitch", &["openvswitch-switch.service", "ovs-vswitchd.service", "ovsdb-server.service"]),
+    (
+        "ovn-central",
+        &[
+            "ovn-central.service",
+            "ovn-northd.service",
+            "ovn-ovsdb-server-nb.service",
+            "ovn-ovsdb-server-sb.service",
+        ],
+    ),
+    ("ovn-host", &["ovn-host.service", "ovn-controller.service"]),
+];
+
+/// Under systemd, Debian enables daemons for the next boot; the peers here are started by hand.
+fn keep_stopped(packages: &[String]) {
+    if !Path::new("/run/systemd/system").exists() {
+        return;
+    }
+    for (prefix, units) in UNITS {
+        if packages.iter().any(|package| package.starts_with(prefix)) {
+            let _ = process::capture(Command::new("systemctl").args(["disable", "--now"]).args(*units));
+        }
     }
 }
 

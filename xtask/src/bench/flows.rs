@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! New flows: stock `ovs-vswitchd` on Portway, and on its own userspace datapath, with the same rules and the same traffic. Every
-//! datagram is the first of its flow, so each goes to user space, is looked at, and comes back.
+//! datagram is the first of its flow, so each goes to user space, is looked at, and comes back. The rules are one table, or those of OVN.
 
 use super::hosts::{PORTS, Pair};
 use super::peers::{Peer, number};
@@ -9,90 +9,154 @@ use super::run::Bench;
 use crate::process;
 use crate::product::{Switch, program};
 use crate::world::{Daemon, RUN_DIR};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use std::path::Path;
 
-const SETUP: (&str, &str, Goal) = (
-    "flow-setup",
-    "new flows through stock ovs-vswitchd, against its own userspace datapath",
-    Goal::AtLeast { bar: 1.0, aim: 2.0 },
-);
-const LATENCY: (&str, &str, Goal) = (
-    "flow-latency",
-    "what a flow's first packet waits for stock ovs-vswitchd, one at a time",
-    Goal::Reported { aim: 1.0 },
-);
-
-/// Exchanges under way at a time: enough for either datapath to have full batches.
-const WINDOW: u32 = 256;
-/// Beyond the exchanges of the measurement before, so that flows are new again.
-const LONE_FROM: u32 = 600_000;
-
-/// What one side did.
-struct Figures {
-    flows: f64,
-    wait_us: f64,
+/// One row: what is exchanged, and which figure of it is the row's.
+struct Measure {
+    name: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    goal: Goal,
+    /// The figure's name in the answer of who asks.
+    figure: &'static str,
+    /// Exchanges under way at a time.
+    window: u32,
+    /// The number of the first exchange; each has ports of its own, so that flows are new.
+    first: u32,
+    /// What part of a measurement's seconds it takes: one of so many.
+    share: u32,
 }
 
-/// Adds the rows `flow-setup` and `flow-latency`.
-pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
-    let wanted: Vec<_> = [SETUP, LATENCY].into_iter().filter(|(name, _, _)| bench.wants(name)).collect();
-    if wanted.is_empty() {
-        return Ok(());
+/// Enough exchanges under way for either datapath to have full batches.
+const WINDOW: u32 = 256;
+
+const SETUP: Measure = Measure {
+    name: "flow-setup",
+    what: "new flows through stock ovs-vswitchd, against its own userspace datapath",
+    unit: "flows/s",
+    goal: Goal::AtLeast { bar: 1.0, aim: 2.0 },
+    figure: "flows_per_second",
+    window: WINDOW,
+    first: 0,
+    share: 1,
+};
+const LATENCY: Measure = Measure {
+    name: "flow-latency",
+    what: "what a flow's first packet waits for stock ovs-vswitchd, one at a time",
+    unit: "us",
+    goal: Goal::Reported { aim: 1.0 },
+    figure: "median_us",
+    window: 1,
+    // Beyond the exchanges of the measurement before.
+    first: 600_000,
+    share: 2,
+};
+const SETUP_OVN: Measure = Measure {
+    name: "flow-setup-ovn",
+    what: "new flows through the tables of a stock OVN, against OVS's own userspace datapath",
+    ..SETUP
+};
+
+/// Whose rules `ovs-vswitchd` follows.
+#[derive(Clone, Copy)]
+enum Tables {
+    /// One table of our own.
+    One,
+    /// Those of OVN.
+    Ovn,
+}
+
+impl Tables {
+    const ALL: [Self; 2] = [Self::One, Self::Ovn];
+
+    /// What is measured with them, one after the other.
+    fn measures(self) -> &'static [Measure] {
+        match self {
+            Self::One => &[SETUP, LATENCY],
+            Self::Ovn => &[SETUP_OVN],
+        }
     }
-    let measured = rounds(bench);
-    for (name, what, goal) in wanted {
-        let is_setup = name == SETUP.0;
-        let pick = |all: &[Figures]| {
-            all.iter().map(|one| if is_setup { one.flows } else { one.wait_us }).collect::<Vec<_>>()
-        };
-        let unit = if is_setup { "flows/s" } else { "us" };
-        let measured =
-            measured.as_ref().map(|(ours, theirs)| (pick(ours), Some(("OVS userspace", pick(theirs)))));
-        rows.push(Row::new(name, what, unit, goal, measured));
+
+    /// Brings `ovs-vswitchd` up between the hosts.
+    fn up(self, wrap: &str, kind: &str, hosts: &Pair) -> Result<Peer> {
+        let [one, two] = hosts.both();
+        match self {
+            Self::One => Peer::up_behind(wrap, "ovs-flows.sh", &[kind, PORTS[0], PORTS[1]]),
+            Self::Ovn => {
+                let ends = [PORTS[0], &one.mac, &one.address, PORTS[1], &two.mac, &two.address];
+                Peer::up_behind(wrap, "ovn-flows.sh", &[&[kind][..], &ends[..]].concat())
+            }
+        }
+    }
+}
+
+/// The figures of each round: one for each measure.
+type Rounds = Vec<Vec<f64>>;
+
+/// The names of the rows, all of which need the daemon and OVS.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    Tables::ALL.into_iter().flat_map(Tables::measures).map(|measure| measure.name)
+}
+
+/// Adds the rows.
+pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
+    for tables in Tables::ALL {
+        let measures = tables.measures();
+        if !measures.iter().any(|measure| bench.wants(measure.name)) {
+            continue;
+        }
+        let measured = rounds(bench, tables);
+        for (at, measure) in measures.iter().enumerate().filter(|(_, measure)| bench.wants(measure.name)) {
+            let pick = |rounds: &[Vec<f64>]| rounds.iter().map(|figures| figures[at]).collect();
+            let sides = match &measured {
+                Ok((ours, theirs)) => Ok((pick(ours), Some(("OVS userspace", pick(theirs))))),
+                Err(trouble) => Err(anyhow!("{trouble:#}")),
+            };
+            rows.push(Row::new(measure.name, measure.what, measure.unit, measure.goal, sides));
+        }
     }
     Ok(())
 }
 
-/// The names of the rows, all of which need the daemon and OVS.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    [SETUP.0, LATENCY.0].into_iter()
-}
-
-fn rounds(bench: &Bench) -> Result<(Vec<Figures>, Vec<Figures>)> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+/// What was measured on our side, and on the peer's.
+fn rounds(bench: &Bench, tables: Tables) -> Result<(Rounds, Rounds)> {
+    let (mut ours, mut theirs) = (Rounds::new(), Rounds::new());
     for round in 1..=bench.rounds() {
         if !bench.peers_only() {
             let switch = Switch::start("", 0)?;
-            ours.push(through(bench, "system")?);
+            ours.push(through(bench, tables, "system")?);
             switch.stop()?;
         }
-        theirs.push(through(bench, "netdev")?);
-        let flows = |all: &[Figures]| last(&all.iter().map(|one| one.flows).collect::<Vec<_>>());
+        theirs.push(through(bench, tables, "netdev")?);
+        let first = &tables.measures()[0];
+        let figure = |rounds: &[Vec<f64>]| last(&rounds.iter().map(|figures| figures[0]).collect::<Vec<_>>());
         bench.tell(&format!(
-            "flow-setup round {round}: portway {}, OVS userspace {} flows/s",
-            flows(&ours),
-            flows(&theirs)
+            "{} round {round}: portway {}, OVS userspace {} {}",
+            first.name,
+            figure(&ours),
+            figure(&theirs),
+            first.unit
         ));
     }
     Ok((ours, theirs))
 }
 
 /// Measures with a kind of datapath; all is gone afterwards.
-fn through(bench: &Bench, kind: &str) -> Result<Figures> {
+fn through(bench: &Bench, tables: Tables, kind: &str) -> Result<Vec<f64>> {
     let hosts = Pair::new()?;
     hosts.leave_nothing_to_others()?;
     let wrap = match kind {
         "system" => format!("{} wrap --", program("portway").display()),
         _ => String::new(),
     };
-    let _vswitchd = Peer::up_behind(&wrap, "ovs-flows.sh", &[kind, PORTS[0], PORTS[1]])?;
+    let _vswitchd = tables.up(&wrap, kind, &hosts)?;
     hosts.meet()?;
-    let many = exchange(&hosts, bench.seconds(), WINDOW, 0)?;
-    let flows = number(&many, "flows_per_second")?;
-    let single = exchange(&hosts, bench.seconds().div_ceil(2), 1, LONE_FROM)?;
-    let wait_us = number(&single, "median_us")?;
-    Ok(Figures { flows, wait_us })
+    let exchanged = |measure: &Measure| {
+        let seconds = bench.seconds().div_ceil(measure.share);
+        number(&exchange(&hosts, seconds, measure.window, measure.first)?, measure.figure)
+    };
+    tables.measures().iter().map(exchanged).collect()
 }
 
 /// Exchanges datagrams, so many at a time. `first`: the number of the first exchange; each has ports of its own.
