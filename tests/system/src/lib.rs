@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod lab;
+mod ovn;
 mod ovs;
 mod run;
 pub mod tunnel;
 
 pub use lab::{Lab, Netns};
+pub use ovn::Ovn;
 pub use ovs::Ovs;
 pub use run::{Background, Said, background, said, within};

@@ -138,9 +138,14 @@ impl Ovs {
         let log = std::fs::read_to_string(self.folder.join("vs.log")).unwrap_or_default();
         let bad = |line: &&str| ["|WARN|", "|ERR|", "|EMER|"].iter().any(|level| line.contains(level));
         let slow = |line: &&str| {
-            ["|timeval|WARN|", "|timeval(", "|WARN|Spent an unreasonably long"]
-                .iter()
-                .any(|say| line.contains(say))
+            [
+                "|timeval|WARN|",
+                "|timeval(",
+                "|WARN|Spent an unreasonably long",
+                "no response to inactivity probe",
+            ]
+            .iter()
+            .any(|say| line.contains(say))
         };
         let gone = |line: &&str| line.contains("STP status on nonexistent port");
         log.lines().filter(bad).filter(|line| !slow(line) && !gone(line)).map(str::to_owned).collect()
