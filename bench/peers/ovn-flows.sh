@@ -51,15 +51,15 @@ access_lists() {
   nbctl acl-add net to-lport 900 ip drop
 }
 
-# each_pair_of_ports: before OVN's own actions, a hash over the ports makes them part of every flow. OVN does not read this register in a
-# switch, and clears it half-way.
-each_pair_of_ports() {
+# split_flows: before OVN's own actions comes the one that splits flows. OVN does not read this register in a switch, and clears it
+# half-way.
+split_flows() {
   local number actions
   ovs-ofctl --no-stats dump-flows "$integration" table=0 |
     sed -n 's/.*priority=100,in_port=\([0-9]*\) actions=/\1 /p' |
     while read -r number actions; do
       ovs-ofctl add-flow "$integration" \
-        "priority=200,udp,in_port=$number,actions=multipath(symmetric_l3l4+udp,1024,modulo_n,1,0,NXM_NX_REG9[]),$actions"
+        "priority=200,udp,in_port=$number,actions=$(each_pair_of_ports REG9),$actions"
     done
 }
 
@@ -76,9 +76,7 @@ case $1 in
 up)
   kind=$2
   shift 2
-  ovs_database
-  # shellcheck disable=SC2086 # several words
-  ovs_vswitchd ${WRAP:-}
+  ovs_up
   central
   controller "$kind"
   nbctl ls-add net
@@ -87,7 +85,7 @@ up)
   logical_port "$4" "$5" "$6"
   for port in "$1" "$4"; do nbctl wait-until Logical_Switch_Port "$port" up=true; done
   nbctl --wait=hv sync
-  each_pair_of_ports
+  split_flows
   # Once more round: the controller has left these flows alone.
   nbctl --wait=hv sync
   passes "$1" "$2" "$3" "$4" "$5" "$6"

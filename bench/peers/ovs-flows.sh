@@ -13,14 +13,10 @@ case $1 in
 up)
   kind=$2
   shift 2
-  ovs_database
-  # shellcheck disable=SC2086 # several words
-  ovs_vswitchd ${WRAP:-}
+  ovs_up
   vsctl add-br flowbr -- set Bridge flowbr datapath_type="$kind" fail_mode=standalone
   for device in "$@"; do vsctl add-port flowbr "$device"; done
-  # A hash over the ports makes them part of every flow.
-  ovs-ofctl add-flow "unix:$dir/flowbr.mgmt" \
-    'udp,actions=multipath(symmetric_l3l4+udp,1024,modulo_n,1,0,NXM_NX_REG0[]),NORMAL'
+  ovs-ofctl add-flow "unix:$dir/flowbr.mgmt" "udp,actions=$(each_pair_of_ports REG0),NORMAL"
   ;;
 down)
   ovs_stop flowbr

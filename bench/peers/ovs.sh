@@ -30,6 +30,16 @@ ovs_vswitchd() {
   ovs_daemon ovs-vswitchd "$@" "${vswitchd:-/usr/lib/openvswitch-switch/ovs-vswitchd}" "unix:$dir/db.sock"
 }
 
+# ovs_up: starts both; $WRAP is what stands before ovs-vswitchd
+ovs_up() {
+  ovs_database
+  # shellcheck disable=SC2086 # several words
+  ovs_vswitchd ${WRAP:-}
+}
+
+# each_pair_of_ports REGISTER: the action that makes both ports part of a flow, by a hash over them, which the register gets
+each_pair_of_ports() { echo "multipath(symmetric_l3l4+udp,1024,modulo_n,1,0,NXM_NX_$1[])"; }
+
 # ovs_end NAME...: ends these daemons
 ovs_end() {
   local daemon pid

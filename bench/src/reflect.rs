@@ -32,8 +32,7 @@ const PLACE_AT: i16 = 44;
 const NUMBER_AT: i16 = 48;
 /// Where programs have the frame on their stack.
 const STACK: i16 = -64;
-/// TC_ACT_UNSPEC, and TC_ACT_SHOT.
-const PASS: i32 = -1;
+/// TC_ACT_SHOT.
 const DROP: i32 = 2;
 
 /// Words of the counters.
@@ -68,7 +67,8 @@ pub(crate) fn answer(ifindex: u32) -> Result<OwnedFd> {
     take_frame(&mut asm, pass);
     exchange(&mut asm, SOURCE_PORT, TARGET_PORT, Size::Half);
     send_back(&mut asm);
-    place_end(&mut asm, pass, PASS);
+    asm.place(pass);
+    asm.pass_on();
     attach(ifindex, &asm.finish())
 }
 
@@ -142,7 +142,7 @@ fn take_frame(asm: &mut Assembler, pass: portway_bpf::Label) {
     asm.jump_when(When::NotEqual, Reg::R1, FRAME as i32, pass);
     asm.op_reg(Op::Move, Reg::R1, Reg::R6);
     asm.op(Op::Move, Reg::R2, 0);
-    pointer(asm, Reg::R3, STACK);
+    asm.stack(Reg::R3, STACK);
     asm.op(Op::Move, Reg::R4, FRAME as i32);
     asm.call(Helper::SkbLoadBytes);
     asm.jump_when(When::NotEqual, Reg::R0, 0, pass);
@@ -161,12 +161,6 @@ fn take_frame(asm: &mut Assembler, pass: portway_bpf::Label) {
     asm.store_value(Size::Half, Reg::Fp, STACK + CHECKSUM, 0);
 }
 
-/// `dst` points so far below the stack's end.
-fn pointer(asm: &mut Assembler, dst: Reg, offset: i16) {
-    asm.op_reg(Op::Move, dst, Reg::Fp);
-    asm.op(Op::Add, dst, i32::from(offset));
-}
-
 /// Two parts of the frame change places.
 fn exchange(asm: &mut Assembler, one: i16, other: i16, size: Size) {
     asm.load(size, Reg::R1, Reg::Fp, STACK + one);
@@ -179,7 +173,7 @@ fn exchange(asm: &mut Assembler, one: i16, other: i16, size: Size) {
 fn send_back(asm: &mut Assembler) {
     asm.op_reg(Op::Move, Reg::R1, Reg::R6);
     asm.op(Op::Move, Reg::R2, 0);
-    pointer(asm, Reg::R3, STACK);
+    asm.stack(Reg::R3, STACK);
     asm.op(Op::Move, Reg::R4, FRAME as i32);
     asm.op(Op::Move, Reg::R5, 0);
     asm.call(Helper::SkbStoreBytes);
@@ -189,16 +183,10 @@ fn send_back(asm: &mut Assembler) {
     asm.exit();
 }
 
-fn place_end(asm: &mut Assembler, label: portway_bpf::Label, verdict: i32) {
-    asm.place(label);
-    asm.op(Op::Move, Reg::R0, verdict);
-    asm.exit();
-}
-
 /// R0: the value in a map of the key that is on the stack; to `none` if there is none.
 fn value_of(asm: &mut Assembler, map: i32, key: i16, none: portway_bpf::Label) {
     asm.map(Reg::R1, map);
-    pointer(asm, Reg::R2, key);
+    asm.stack(Reg::R2, key);
     asm.call(Helper::MapLookup);
     asm.jump_when(When::Equal, Reg::R0, 0, none);
 }
@@ -251,7 +239,10 @@ fn asking([counters, places, times]: [i32; 3], ports: u16) -> Vec<Instruction> {
         asm.store(Size::Half, Reg::Fp, STACK + at, port);
     }
     send_back(&mut asm);
-    place_end(&mut asm, drop, DROP);
-    place_end(&mut asm, pass, PASS);
+    asm.place(drop);
+    asm.op(Op::Move, Reg::R0, DROP);
+    asm.exit();
+    asm.place(pass);
+    asm.pass_on();
     asm.finish()
 }

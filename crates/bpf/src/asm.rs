@@ -192,6 +192,12 @@ impl Assembler {
         self.emit(CLASS_ALU64 | op as u8 | FROM_REGISTER, dst as u8, src as u8, 0, 0);
     }
 
+    /// `dst = ` the address of the stack's place at `offset`, which is negative.
+    pub fn stack(&mut self, dst: Reg, offset: i16) {
+        self.op_reg(Op::Move, dst, Reg::Fp);
+        self.op(Op::Add, dst, offset.into());
+    }
+
     /// Sixteen bits between the machine's order and the network's; the rest of the register becomes zero.
     pub fn swap16(&mut self, dst: Reg) {
         self.emit(CLASS_ALU32 | TO_BIG_ENDIAN, dst as u8, 0, 0, 16);

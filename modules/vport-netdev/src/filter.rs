@@ -145,16 +145,14 @@ impl Filter<'_> {
     /// R1 = the map, R2 = the key on the stack, and the look-up; nothing found: pass.
     fn find(&mut self, map: i32, key: i16) {
         self.asm.map(Reg::R1, map);
-        self.asm.op_reg(Op::Move, Reg::R2, Reg::Fp);
-        self.asm.op(Op::Add, Reg::R2, i32::from(key));
+        self.asm.stack(Reg::R2, key);
         self.asm.call(Helper::MapLookup);
     }
 
     /// Copies frame bytes to the header: from R2, as many as R4 says, to `at`.
     fn copy(&mut self, at: usize) {
         self.asm.op_reg(Op::Move, Reg::R1, Reg::R6);
-        self.asm.op_reg(Op::Move, Reg::R3, Reg::Fp);
-        self.asm.op(Op::Add, Reg::R3, i32::from(HEADER) + at as i32);
+        self.asm.stack(Reg::R3, HEADER + at as i16);
         self.asm.call(Helper::SkbLoadBytes);
         self.jump_when(When::NotEqual, Reg::R0, 0, self.pass);
     }
@@ -432,8 +430,7 @@ pub(crate) fn claim(verdict: i32) -> Vec<Instruction> {
     asm.op_reg(Op::Move, Reg::R6, Reg::R1);
     asm.store_value(Size::Word, Reg::Fp, -4, 0);
     asm.map(Reg::R1, verdict);
-    asm.op_reg(Op::Move, Reg::R2, Reg::Fp);
-    asm.op(Op::Add, Reg::R2, -4);
+    asm.stack(Reg::R2, -4);
     asm.call(Helper::MapLookup);
     asm.jump_when(When::Equal, Reg::R0, 0, drop);
     asm.load(Size::Word, Reg::R7, Reg::R0, 0);

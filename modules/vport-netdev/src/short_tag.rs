@@ -83,8 +83,7 @@ fn program() -> Vec<Instruction> {
     asm.jump_when(When::NotEqual, Reg::R1, 0, next);
     asm.op_reg(Op::Move, Reg::R1, Reg::R6);
     asm.op(Op::Move, Reg::R2, 12);
-    asm.op_reg(Op::Move, Reg::R3, Reg::Fp);
-    asm.op(Op::Add, Reg::R3, i32::from(TYPE));
+    asm.stack(Reg::R3, TYPE);
     asm.op(Op::Move, Reg::R4, 6);
     asm.call(Helper::SkbLoadBytes);
     asm.jump_when(When::NotEqual, Reg::R0, 0, next);

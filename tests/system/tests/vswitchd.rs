@@ -370,26 +370,16 @@ fn no_packet_of_an_established_flow_is_lost_without_vswitchd() {
     for (host, other) in [(0, 2), (1, 1)] {
         lab.hosts[host].sh(&format!("ip neigh replace 10.1.0.{other} lladdr 02:00:00:00:00:0{other} dev e0"));
     }
-    within("no packet is lost", || {
-        lab.hosts[0].awaits("10.1.0.2");
-        let mut command = lab.hosts[0].command("ping");
-        command.args(["-n", "-c", "300", "-i", "0.01", "-W", "5", "10.1.0.2"]);
-        let ping = std::thread::spawn(move || said(&mut command));
-        ovs.kill();
-        let pinged = ping.join().unwrap();
-        let flows = lab.dpctl("dump-flows ovs-system");
-        ovs.start(&lab);
-        if pinged.out.contains(" 300 received") {
-            return true;
-        }
-        // On a busy machine its last act may have been to delete a flow that it had no time to look at. It makes that anew later.
-        let is_there = |from, to| {
-            let ends = format!("eth(src=02:00:00:00:00:0{from},dst=02:00:00:00:00:0{to}),eth_type(0x0800)");
-            flows.lines().any(|line| line.contains(&ends))
-        };
-        assert!(!(is_there(1, 2) && is_there(2, 1)), "{}\n{flows}", pinged.out);
-        false
-    });
+    lab.hosts[0].awaits("10.1.0.2");
+    let mut command = lab.hosts[0].command("ping");
+    command.args(["-n", "-c", "300", "-i", "0.01", "-W", "5", "10.1.0.2"]);
+    let ping = std::thread::spawn(move || said(&mut command));
+    ovs.kill();
+    let pinged = ping.join().unwrap();
+    // Packets were lost once in 127 runs, beside load; the cause is not known. What the datapath has now would tell more.
+    let flows = lab.dpctl("dump-flows ovs-system");
+    assert!(pinged.out.contains(" 300 received"), "{}\n{flows}", pinged.out);
+    ovs.start(&lab);
     // As on the kernel, it begins with an empty table and makes its flows anew.
     lab.hosts[0].awaits("10.1.0.2");
 }
