@@ -13,11 +13,13 @@ impl<T: Send + Sync + 'static> Table<T> {
         let mut firsts = BTreeMap::new();
         let (mut prev, mut link, mut count) = (null_mut(), self.head.load(Ordering::Acquire), 0);
         let mut last_hash = 0;
+        let mut filters = vec![0; index.filters.len()];
         // SAFETY: no writer runs, so nothing is freed.
         while let Some(node) = unsafe { node_at::<T>(link) } {
             assert!(node.hash >= last_hash, "the list is sorted");
             assert_eq!(node.prev.load(Ordering::Relaxed), prev, "links back lead back");
             firsts.entry(index.home(node.hash)).or_insert(link);
+            filters[index.home(node.hash)] |= index.filter_bit(node.hash);
             (last_hash, prev, count) = (node.hash, link, count + 1);
             link = node.next.load(Ordering::Acquire);
         }
@@ -27,6 +29,8 @@ impl<T: Send + Sync + 'static> Table<T> {
             let first = firsts.get(&home).copied().unwrap_or(null_mut());
             assert_eq!(bucket.load(Ordering::Acquire), first, "bucket {home} leads to its first entry");
         }
+        let kept: Vec<u16> = index.filters.iter().map(|filter| filter.load(Ordering::Relaxed)).collect();
+        assert_eq!(kept, filters, "filters have the bits of what is there, and no others");
         let buckets = index.buckets.len();
         assert!(
             count <= buckets && (buckets == BUCKETS_MIN || count >= buckets / SPARSE),
