@@ -13,9 +13,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use prerequisite::Prerequisite;
+pub use prerequisite::{Met, Prerequisite};
 pub use set::{has_critical_option, set_from_parts, set_parts};
 pub use table::{FIELD_COUNT, FieldId, GROUPS, GroupId};
+
+use portway_uapi::openvswitch::OVS_KEY_ATTR_IPV6_EXTHDRS;
 
 use crate::key::FlowKey;
 
@@ -99,17 +101,32 @@ pub struct Group {
     pub prerequisite: Prerequisite,
     /// The fields.
     pub fields: &'static [Field],
+    /// Bytes of the attribute's structure, without padding at its end; 0: it has no fixed structure.
+    pub wire_len: usize,
     /// What it is.
     pub doc: &'static str,
 }
 
+/// The place in [`GROUPS`] of each attribute's group, by the attribute's number.
+const BY_ATTR: [Option<u8>; OVS_KEY_ATTR_IPV6_EXTHDRS as usize + 1] = {
+    let mut places = [None; OVS_KEY_ATTR_IPV6_EXTHDRS as usize + 1];
+    let mut place = 0;
+    while place < GROUPS.len() {
+        places[GROUPS[place].attr as usize] = Some(place as u8);
+        place += 1;
+    }
+    places
+};
+
 impl Field {
     /// The field's bytes in a key or in a mask's bits.
+    #[inline]
     pub fn bytes(self, key: &FlowKey) -> &[u8] {
         &zerocopy::IntoBytes::as_bytes(key)[self.offset..self.offset + self.width]
     }
 
     /// The field's bytes, for writing.
+    #[inline]
     pub fn bytes_mut(self, key: &mut FlowKey) -> &mut [u8] {
         &mut zerocopy::IntoBytes::as_mut_bytes(key)[self.offset..self.offset + self.width]
     }
@@ -126,19 +143,21 @@ impl Field {
     }
 
     /// The field in the attribute's structure, from a key or from a mask's bits.
-    pub fn put_wire(self, key: &FlowKey, wire: &mut [u8]) {
+    #[inline]
+    pub fn put_wire(&self, key: &FlowKey, wire: &mut [u8]) {
         if self.wire == self.width {
             // Both have the same order.
-            wire.copy_from_slice(self.bytes(key));
+            copy(wire, self.bytes(key));
         } else {
             put_number(wire, self.order, self.get(key));
         }
     }
 
     /// The opposite of [`Field::put_wire`]; bits that the key has no room for are dropped.
-    pub fn set_from_wire(self, key: &mut FlowKey, wire: &[u8]) {
+    #[inline]
+    pub fn set_from_wire(&self, key: &mut FlowKey, wire: &[u8]) {
         if self.wire == self.width {
-            self.bytes_mut(key).copy_from_slice(wire);
+            copy(self.bytes_mut(key), wire);
         } else {
             self.set(key, number(wire, self.order));
         }
@@ -163,7 +182,8 @@ impl Group {
 
     /// The group of this OVS_KEY_ATTR_* number.
     pub fn by_attr(attr: u16) -> Option<&'static Self> {
-        GROUPS.iter().find(|group| group.attr == attr)
+        let place = BY_ATTR.get(usize::from(attr)).copied().flatten()?;
+        GROUPS.get(usize::from(place))
     }
 
     /// The field of this name. The stock programs print the ports of `ct_tuple6` by names that they do not read; both are known here.
@@ -179,11 +199,6 @@ impl Group {
     /// Whether a mask has any bit of the group's fields.
     pub fn is_matched(&self, mask: &FlowKey) -> bool {
         self.fields.iter().any(|field| field.bytes(mask).iter().any(|&byte| byte != 0))
-    }
-
-    /// Bytes of the attribute's structure, without padding at its end; 0: it has no fixed structure.
-    pub fn wire_len(&self) -> usize {
-        self.fields.iter().map(|field| field.wire).sum()
     }
 }
 
@@ -221,6 +236,22 @@ impl Group {
         } else {
             Shape::Fields
         }
+    }
+}
+
+/// Copies a field's bytes: the lengths that most fields have are known where it is compiled.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        1 => to.copy_from_slice(&from[..1]),
+        2 => to.copy_from_slice(&from[..2]),
+        4 => to.copy_from_slice(&from[..4]),
+        6 => to.copy_from_slice(&from[..6]),
+        16 => to.copy_from_slice(&from[..16]),
+        _ => to.copy_from_slice(from),
     }
 }
 

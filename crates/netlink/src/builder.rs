@@ -38,30 +38,55 @@ impl<'b> AttrBuilder<'b> {
         self.buf.len()
     }
 
-    fn reserve(&self, kind: u16, payload: usize) -> Result<u16, Error> {
+    /// Writes an attribute's header, if there is room for it and `payload` bytes.
+    #[inline]
+    fn start(&mut self, kind: u16, payload: usize) -> Result<(), Error> {
         let len = u16::try_from(payload.saturating_add(NLA_HDRLEN))
             .map_err(|_| Error::AttributeTooLong { kind, len: payload })?;
         let needed = self.buf.len() + align(usize::from(len));
         if needed > self.limit {
             return Err(Error::NoRoom { needed, limit: self.limit });
         }
-        Ok(len)
+        self.buf.reserve(align(usize::from(len)));
+        let ([l0, l1], [k0, k1]) = (len.to_ne_bytes(), kind.to_ne_bytes());
+        self.buf.extend_from_slice(&[l0, l1, k0, k1]);
+        Ok(())
+    }
+
+    #[inline]
+    fn pad(&mut self) {
+        let end = align(self.buf.len());
+        if end != self.buf.len() {
+            self.buf.resize(end, 0);
+        }
     }
 
     /// An attribute with these bytes, padded with zeros.
+    #[inline]
     pub fn put(&mut self, kind: u16, payload: &[u8]) -> Result<(), Error> {
-        self.put_parts(kind, &[payload])
+        self.start(kind, payload.len())?;
+        self.buf.extend_from_slice(payload);
+        self.pad();
+        Ok(())
     }
 
     /// An attribute whose payload is the parts one after the other.
     pub fn put_parts(&mut self, kind: u16, parts: &[&[u8]]) -> Result<(), Error> {
-        let len = self.reserve(kind, parts.iter().map(|p| p.len()).sum())?;
-        self.buf.extend_from_slice(&len.to_ne_bytes());
-        self.buf.extend_from_slice(&kind.to_ne_bytes());
+        self.start(kind, parts.iter().map(|p| p.len()).sum())?;
         for part in parts {
             self.buf.extend_from_slice(part);
         }
-        self.buf.resize(align(self.buf.len()), 0);
+        self.pad();
+        Ok(())
+    }
+
+    /// An attribute whose payload, of `len` bytes, `fill` writes: it is given zeros.
+    #[inline]
+    pub fn put_with(&mut self, kind: u16, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), Error> {
+        self.start(kind, len)?;
+        let at = self.buf.len();
+        self.buf.resize(at + align(len), 0);
+        fill(&mut self.buf[at..at + len]);
         Ok(())
     }
 
@@ -75,46 +100,55 @@ impl<'b> AttrBuilder<'b> {
     }
 
     /// An attribute without payload.
+    #[inline]
     pub fn put_flag(&mut self, kind: u16) -> Result<(), Error> {
         self.put(kind, &[])
     }
 
     /// One byte.
+    #[inline]
     pub fn put_u8(&mut self, kind: u16, value: u8) -> Result<(), Error> {
         self.put(kind, &[value])
     }
 
     /// 16 bits in host order.
+    #[inline]
     pub fn put_u16(&mut self, kind: u16, value: u16) -> Result<(), Error> {
         self.put(kind, &value.to_ne_bytes())
     }
 
     /// 32 bits in host order.
+    #[inline]
     pub fn put_u32(&mut self, kind: u16, value: u32) -> Result<(), Error> {
         self.put(kind, &value.to_ne_bytes())
     }
 
     /// 32 bits in host order, signed.
+    #[inline]
     pub fn put_i32(&mut self, kind: u16, value: i32) -> Result<(), Error> {
         self.put(kind, &value.to_ne_bytes())
     }
 
     /// 64 bits in host order. As the kernel on machines that read unaligned numbers, no padding attribute is put in front.
+    #[inline]
     pub fn put_u64(&mut self, kind: u16, value: u64) -> Result<(), Error> {
         self.put(kind, &value.to_ne_bytes())
     }
 
     /// 16 bits in network order.
+    #[inline]
     pub fn put_be16(&mut self, kind: u16, value: u16) -> Result<(), Error> {
         self.put(kind, &value.to_be_bytes())
     }
 
     /// 32 bits in network order.
+    #[inline]
     pub fn put_be32(&mut self, kind: u16, value: u32) -> Result<(), Error> {
         self.put(kind, &value.to_be_bytes())
     }
 
     /// 64 bits in network order.
+    #[inline]
     pub fn put_be64(&mut self, kind: u16, value: u64) -> Result<(), Error> {
         self.put(kind, &value.to_be_bytes())
     }
@@ -125,6 +159,7 @@ impl<'b> AttrBuilder<'b> {
     }
 
     /// A structure of the ABI, or an array of them.
+    #[inline]
     pub fn put_struct<T: IntoBytes + Immutable + ?Sized>(
         &mut self,
         kind: u16,

@@ -51,31 +51,56 @@ pub enum Prerequisite {
     NeighbourDiscovery,
 }
 
-impl Prerequisite {
-    /// Whether a packet of this key has the fields.
-    pub fn holds(self, key: &FlowKey) -> bool {
+/// Every prerequisite, by its number.
+const COUNT: usize = Prerequisite::NeighbourDiscovery as usize + 1;
+
+/// What a packet is: the prerequisites that it meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met(u32);
+
+impl Met {
+    /// What a packet of this key is.
+    #[inline]
+    pub fn by(key: &FlowKey) -> Self {
         let eth_type = key.eth_type.get();
-        match self {
-            Self::Always => true,
-            Self::Tunnel => key.tun_proto != 0,
-            Self::TrackedIpv4 => key.ct_orig_proto != 0 && eth_type == ethertype::IPV4,
-            Self::TrackedIpv6 => key.ct_orig_proto != 0 && eth_type == ethertype::IPV6,
-            Self::Ethernet => key.mac_proto == mac_proto::ETHERNET,
-            Self::Vlan => key.vlan_tci.get() != 0 || ethertype::is_vlan(eth_type),
-            Self::Ipv4 => eth_type == ethertype::IPV4,
-            Self::Ipv6 => eth_type == ethertype::IPV6,
-            Self::Arp => matches!(eth_type, ethertype::ARP | ethertype::RARP),
-            Self::Mpls => matches!(eth_type, ethertype::MPLS | ethertype::MPLS_MULTICAST),
-            Self::Nsh => eth_type == ethertype::NSH,
-            Self::Tcp => has_layer4(key, TCP),
-            Self::Udp => has_layer4(key, UDP),
-            Self::Sctp => has_layer4(key, SCTP),
-            Self::Icmp => eth_type == ethertype::IPV4 && has_layer4(key, ICMP),
-            Self::Icmpv6 => eth_type == ethertype::IPV6 && has_layer4(key, ICMPV6),
-            Self::NeighbourDiscovery => {
-                Self::Icmpv6.holds(key) && NEIGHBOUR_DISCOVERY.contains(&key.tp_src.get())
-            }
-        }
+        let (ipv4, ipv6) = (eth_type == ethertype::IPV4, eth_type == ethertype::IPV6);
+        let tracked = key.ct_orig_proto != 0;
+        let whole = (ipv4 || ipv6) && key.ip_frag != Frag::Later as u8;
+        let layer4 = |protocol: u8| whole && key.ip_proto == protocol;
+        let icmpv6 = ipv6 && layer4(ICMPV6);
+        let conditions: [(Prerequisite, bool); COUNT] = [
+            (Prerequisite::Always, true),
+            (Prerequisite::Tunnel, key.tun_proto != 0),
+            (Prerequisite::TrackedIpv4, tracked && ipv4),
+            (Prerequisite::TrackedIpv6, tracked && ipv6),
+            (Prerequisite::Ethernet, key.mac_proto == mac_proto::ETHERNET),
+            (Prerequisite::Vlan, key.vlan_tci.get() != 0 || ethertype::is_vlan(eth_type)),
+            (Prerequisite::Ipv4, ipv4),
+            (Prerequisite::Ipv6, ipv6),
+            (Prerequisite::Arp, matches!(eth_type, ethertype::ARP | ethertype::RARP)),
+            (Prerequisite::Mpls, matches!(eth_type, ethertype::MPLS | ethertype::MPLS_MULTICAST)),
+            (Prerequisite::Nsh, eth_type == ethertype::NSH),
+            (Prerequisite::Tcp, layer4(TCP)),
+            (Prerequisite::Udp, layer4(UDP)),
+            (Prerequisite::Sctp, layer4(SCTP)),
+            (Prerequisite::Icmp, ipv4 && layer4(ICMP)),
+            (Prerequisite::Icmpv6, icmpv6),
+            (Prerequisite::NeighbourDiscovery, icmpv6 && NEIGHBOUR_DISCOVERY.contains(&key.tp_src.get())),
+        ];
+        Self(conditions.iter().fold(0, |met, &(which, is_met)| met | u32::from(is_met) << which as u32))
+    }
+
+    /// Whether the packet has what `prerequisite` asks for.
+    #[inline]
+    pub fn has(self, prerequisite: Prerequisite) -> bool {
+        self.0 >> prerequisite as u32 & 1 != 0
+    }
+}
+
+impl Prerequisite {
+    /// Whether a packet of this key has the fields. To ask for many: [`Met`].
+    pub fn holds(self, key: &FlowKey) -> bool {
+        Met::by(key).has(self)
     }
 
     /// Whether a mask fixes all that makes [`Self::holds`] true, so that it may match on the fields: without that a flow would match bytes
@@ -119,11 +144,4 @@ impl Prerequisite {
             Self::NeighbourDiscovery => "needs `icmpv6(type=135)` or `icmpv6(type=136)`",
         }
     }
-}
-
-/// Whether the packet is IP with the header of this protocol in it.
-fn has_layer4(key: &FlowKey, protocol: u8) -> bool {
-    matches!(key.eth_type.get(), ethertype::IPV4 | ethertype::IPV6)
-        && key.ip_proto == protocol
-        && key.ip_frag != Frag::Later as u8
 }

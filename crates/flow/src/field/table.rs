@@ -53,6 +53,7 @@ macro_rules! groups {
                         doc: concat!($($doc,)+).trim_ascii(),
                     },
                 )+],
+                wire_len: 0 $(+ $wire)+,
                 doc: concat!($($group_doc,)+).trim_ascii(),
             },
         )+];

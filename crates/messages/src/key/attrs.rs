@@ -41,7 +41,7 @@ fn length(kind: u16) -> Length {
 
 /// Bytes of a group's structure: those of more than one word end on a word.
 pub(crate) fn structure_len(group: &Group) -> usize {
-    let len = group.wire_len();
+    let len = group.wire_len;
     if len > 4 { len.next_multiple_of(4) } else { len }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Keys and masks, read.
 
-use portway_flow::field::{GROUPS, Group, Prerequisite, Shape};
+use portway_flow::field::{GROUPS, Group, Met, Prerequisite, Shape};
 use portway_flow::{FlowKey, FlowMask, Frag, mac_proto};
 use portway_netlink::Attrs;
 use portway_uapi::netlink::NLA_HDRLEN;
@@ -323,6 +323,7 @@ fn read_nsh(mut attrs: Attrs<'_>, to: &mut FlowKey, is_mask: bool) -> Result<(),
 
 /// Whether the key has the attributes that its fields require, and the mask only those that the key and itself allow.
 fn check(key: &FlowKey, key_attrs: u64, mask: Option<(&FlowKey, u64)>) -> Result<(), KeyError> {
+    let met = Met::by(key);
     let mut expected = 0;
     let mut allowed = key_attrs;
     let dependent = GROUPS[metadata_groups().len()..].iter().filter(|group| {
@@ -331,7 +332,7 @@ fn check(key: &FlowKey, key_attrs: u64, mask: Option<(&FlowKey, u64)>) -> Result
     });
     for group in dependent {
         allowed &= !bit(group.attr);
-        if group.prerequisite.holds(key) {
+        if met.has(group.prerequisite) {
             expected |= bit(group.attr);
             if mask.is_some_and(|(bits, _)| group.prerequisite.is_fixed_by(bits)) {
                 allowed |= bit(group.attr);
@@ -343,11 +344,11 @@ fn check(key: &FlowKey, key_attrs: u64, mask: Option<(&FlowKey, u64)>) -> Result
         (ovs::OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV6, Prerequisite::Ipv6),
     ] {
         allowed &= !bit(tuple);
-        if prerequisite.holds(key) && mask.is_some_and(|(bits, _)| prerequisite.is_fixed_by(bits)) {
+        if met.has(prerequisite) && mask.is_some_and(|(bits, _)| prerequisite.is_fixed_by(bits)) {
             allowed |= bit(tuple);
         }
     }
-    if Prerequisite::NeighbourDiscovery.holds(key) {
+    if met.has(Prerequisite::NeighbourDiscovery) {
         // In the kernel's key these two share bytes.
         allowed &= !bit(ovs::OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV6);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Keys and masks, written.
 
-use portway_flow::field::{GROUPS, Group, GroupId, Shape};
+use portway_flow::field::{GROUPS, Group, GroupId, Met, Shape};
 use portway_flow::{FlowKey, FlowMask, mac_proto};
 use portway_netlink::{AttrBuilder, Error};
 use portway_uapi::openvswitch as ovs;
@@ -15,14 +15,14 @@ const STRUCTURE_MAX: usize = 40;
 
 /// A packet's or flow's key as the payload of its attribute.
 pub fn encode_key(key: &FlowKey) -> Vec<u8> {
-    encode(|out| Writer { key, output: key, is_mask: false }.write(out))
+    encode(|out| Writer::of_key(key).write(out))
 }
 
 /// A flow's mask as the payload of its attribute. The flow's key decides which attributes there are; what the mask hides of it does not
 /// count.
 pub fn encode_mask(key: &FlowKey, mask: &FlowMask) -> Vec<u8> {
     let key = &mask.apply(key);
-    encode(|out| Writer { key, output: mask.bits(), is_mask: true }.write(out))
+    encode(|out| Writer::of_mask(key, mask).write(out))
 }
 
 fn encode(write: impl FnOnce(&mut AttrBuilder<'_>) -> Result<(), Error>) -> Vec<u8> {
@@ -37,7 +37,7 @@ fn encode(write: impl FnOnce(&mut AttrBuilder<'_>) -> Result<(), Error>) -> Vec<
 /// # Errors
 /// No room.
 pub fn put_key(out: &mut AttrBuilder<'_>, kind: u16, key: &FlowKey) -> Result<(), Error> {
-    out.nest_unmarked(kind, |out| Writer { key, output: key, is_mask: false }.write(out))
+    out.nest_unmarked(kind, |out| Writer::of_key(key).write(out))
 }
 
 /// Writes a flow's mask as a nest of this kind.
@@ -46,29 +46,45 @@ pub fn put_key(out: &mut AttrBuilder<'_>, kind: u16, key: &FlowKey) -> Result<()
 /// No room.
 pub fn put_mask(out: &mut AttrBuilder<'_>, kind: u16, key: &FlowKey, mask: &FlowMask) -> Result<(), Error> {
     let key = &mask.apply(key);
-    out.nest_unmarked(kind, |out| Writer { key, output: mask.bits(), is_mask: true }.write(out))
+    out.nest_unmarked(kind, |out| Writer::of_mask(key, mask).write(out))
 }
 
 /// A group's structure, and how many of the bytes are it.
 pub(crate) fn structure(group: &Group, key: &FlowKey) -> ([u8; STRUCTURE_MAX], usize) {
     let mut bytes = [0; STRUCTURE_MAX];
-    let mut at = 0;
-    for field in group.fields {
-        field.put_wire(key, &mut bytes[at..at + field.wire]);
-        at += field.wire;
-    }
+    write_structure(group, key, &mut bytes);
     (bytes, structure_len(group))
 }
 
+/// Writes a group's structure to where there is room for it.
+#[inline]
+fn write_structure(group: &Group, key: &FlowKey, to: &mut [u8]) {
+    let mut at = 0;
+    for field in group.fields {
+        field.put_wire(key, &mut to[at..at + field.wire]);
+        at += field.wire;
+    }
+}
+
 struct Writer<'a> {
-    /// Decides which attributes there are.
+    /// Decides which attributes there are,
     key: &'a FlowKey,
+    /// by what a packet of it is.
+    met: Met,
     /// What is in them.
     output: &'a FlowKey,
     is_mask: bool,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn of_key(key: &'a FlowKey) -> Self {
+        Self { key, met: Met::by(key), output: key, is_mask: false }
+    }
+
+    fn of_mask(key: &'a FlowKey, mask: &'a FlowMask) -> Self {
+        Self { key, met: Met::by(key), output: mask.bits(), is_mask: true }
+    }
+
     fn write(&self, out: &mut AttrBuilder<'_>) -> Result<(), Error> {
         for group in GROUPS {
             match group.shape() {
@@ -77,7 +93,7 @@ impl Writer<'_> {
                 }
                 Shape::Ethertype => return self.behind_tags(out, 0),
                 Shape::Fields if group.id == GroupId::InPort => self.input_port(out)?,
-                Shape::Fields if group.prerequisite.holds(self.key) => self.structure(out, group)?,
+                Shape::Fields if self.met.has(group.prerequisite) => self.structure(out, group)?,
                 Shape::Fields | Shape::Tunnel | Shape::Tags | Shape::Nsh | Shape::Labels => {}
             }
         }
@@ -97,8 +113,7 @@ impl Writer<'_> {
     }
 
     fn structure(&self, out: &mut AttrBuilder<'_>, group: &Group) -> Result<(), Error> {
-        let (bytes, len) = structure(group, self.output);
-        out.put(group.attr, &bytes[..len])
+        out.put_with(group.attr, structure_len(group), |bytes| write_structure(group, self.output, bytes))
     }
 
     /// The ethertype and all that depends on it, behind `level` VLAN tags.
@@ -131,7 +146,7 @@ impl Writer<'_> {
             return Ok(());
         }
         for group in &GROUPS[GroupId::EthType as usize + 1..] {
-            if !group.prerequisite.holds(key) {
+            if !self.met.has(group.prerequisite) {
                 continue;
             }
             match group.shape() {
