@@ -175,7 +175,7 @@ impl Datapath {
     }
 
     /// What a reader needs to look into a [`Flow`]. Not for workers, which have one of their own.
-    pub fn pin(&self) -> Guard<'static> {
+    pub fn pin(&self) -> Guard<'_> {
         self.domain.pin()
     }
 

@@ -15,7 +15,8 @@
 //! | `Snapshot::load`, `Slots::get`/`iter`, `Table::find`/`iter`/`resume` | nothing | nobody |
 //! | `Local::add`, `Counters::sum` | nothing (first use of a worker's block allocates) | nobody |
 //! | `FairQueue::push` | the mutex of that source, for one `VecDeque` operation | the reader of that source |
-//! | `Domain::register`, `Domain::pin`, dropping those | the seats mutex, for O(1) | a scan of the seats |
+//! | `Domain::pin`, dropping its guard | as `Reader::enter`; the thread's first ones, and beyond a few at once: as `Domain::register` | |
+//! | `Domain::register`, dropping that | the seats mutex, for O(1) | a scan of the seats |
 //! | `publish`, `set`, `take`, `insert`, `remove`, ... | that structure's writer mutex, then the garbage mutex | other writers |
 //! | `Domain::reclaim` | the garbage and seats mutexes, in turn; runs destructors with neither | never for readers |
 //! | `Domain::synchronize` | as `reclaim` | **every reader that is inside**: never call it with a guard in hand |

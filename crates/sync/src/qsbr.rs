@@ -32,6 +32,9 @@
 //! A reader outside (seat 0) delays nothing. A reader inside delays the freeing of what was retired since it
 //! entered, and nothing else: writers go on.
 
+mod kept;
+
+use self::kept::Kept;
 use crate::primitives::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, Patience, fence, lock, try_lock};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
@@ -52,7 +55,7 @@ type Seat = CachePadded<AtomicU64>;
 /// A family of readers and writers that agree on when unlinked memory is freed. Cloning gives another handle on
 /// the same domain.
 ///
-/// When the last handle (clone, [`Reader`] or pinned [`Guard`]) goes, what is left of the garbage is freed. Structures
+/// When the last handle (clone or [`Reader`]) goes, what is left of the garbage is freed. Structures
 /// made in a domain do not count as handles, so values that contain a [`crate::Snapshot`] or a [`crate::Table`] of the
 /// same domain are fine in it; values that own a `Domain` keep it, and the garbage that they may lie in, alive.
 pub struct Domain {
@@ -147,14 +150,15 @@ impl Domain {
         Reader { seat: self.shared.sit_down(), domain: self.clone(), _not_sync: PhantomData }
     }
 
-    /// An owned guard for a thread that enters now and then, such as one that serves requests. May lock briefly; use
-    /// [`Domain::register`] where that matters. May be held across threads. While it lives, nothing retired after
-    /// it was made is freed: do not keep it over a wait.
+    /// A guard for a thread that enters now and then, such as one that serves requests. The thread keeps its seat for the next time;
+    /// the first time, and for many guards at once, a lock is taken. May be dropped by another thread. While it lives,
+    /// nothing retired after it was made is freed: do not keep it over a wait.
+    #[inline]
     #[must_use]
-    pub fn pin(&self) -> Guard<'static> {
-        let seat = self.shared.sit_down();
-        self.shared.enter(&seat);
-        Guard { domain_id: self.shared.id(), place: Place::Owned { domain: self.clone(), seat } }
+    pub fn pin(&self) -> Guard<'_> {
+        let kept = Kept::take(&self.shared);
+        self.shared.enter(kept.seat());
+        Guard { domain_id: self.shared.id(), place: Place::Kept(Some(kept)) }
     }
 
     /// Drops `value` after every guard that exists now has gone (see [`Domain::reclaim`] for who does it).
@@ -440,7 +444,7 @@ impl fmt::Debug for Reader {
 
 /// Proof of being inside a [`Domain`]: references read with it live as long as it does.
 ///
-/// From [`Reader::enter`] (`Guard<'_>`, borrows the reader) or [`Domain::pin`] (`Guard<'static>`, owns its seat).
+/// From [`Reader::enter`], which borrows the reader, or [`Domain::pin`], which borrows the domain.
 pub struct Guard<'r> {
     domain_id: usize,
     place: Place<'r>,
@@ -448,15 +452,21 @@ pub struct Guard<'r> {
 
 enum Place<'r> {
     Borrowed(&'r Seat),
-    Owned { domain: Domain, seat: Arc<Seat> },
+    /// `None` only while it is dropped.
+    Kept(Option<Kept>),
 }
 
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        match &self.place {
+        match &mut self.place {
             Place::Borrowed(seat) => seat.store(OUTSIDE, Ordering::Release),
-            Place::Owned { domain, seat } => domain.shared.stand_up(seat),
+            Place::Kept(kept) => {
+                if let Some(kept) = kept.take() {
+                    kept.seat().store(OUTSIDE, Ordering::Release);
+                    kept.keep();
+                }
+            }
         }
     }
 }

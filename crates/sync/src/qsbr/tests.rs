@@ -50,7 +50,7 @@ fn pinned_guards_count_and_may_change_threads() {
     let pinned = domain.pin();
     domain.retire(Counted(count));
     assert_eq!(domain.reclaim(), 0);
-    std::thread::spawn(move || drop(pinned)).join().expect("a thread");
+    std::thread::scope(|scope| scope.spawn(move || drop(pinned)).join()).expect("a thread");
     domain.reclaim();
     assert_eq!(dropped(), 1);
 }
@@ -135,9 +135,49 @@ fn seats_are_used_again_and_given_back() {
     }
     assert_eq!(seats(), 1);
     let many: Vec<_> = (0..100).map(|_| domain.register()).collect();
-    assert_eq!(seats(), 100);
+    assert_eq!(seats(), 101);
     drop(many);
-    assert_eq!(seats(), IDLE_SEATS_MAX);
+    assert_eq!(seats(), 1 + IDLE_SEATS_MAX);
+}
+
+#[test]
+fn a_thread_keeps_a_few_seats_and_gives_them_back_when_it_ends() {
+    let (domain, other) = (Domain::new(), Domain::new());
+    let of = |domain: &Domain| {
+        let seats = lock(&domain.shared.seats);
+        (seats.all.len(), seats.idle.len())
+    };
+    let pins = || {
+        for _ in 0..100 {
+            drop((domain.pin(), domain.pin(), other.pin()));
+        }
+        assert_eq!((of(&domain), of(&other)), ((2, 0), (1, 0)));
+        drop((0..10).map(|_| domain.pin()).collect::<Vec<_>>());
+        assert_eq!(of(&domain), (10, 7), "three are kept, beside the other domain's");
+        for _ in 0..100 {
+            let gone = Domain::new();
+            drop((gone.pin(), domain.pin()));
+        }
+        assert_eq!((of(&domain), of(&other)), ((10, 8), (1, 0)), "those of domains that have gone make room");
+    };
+    // Joined, not only waited for: the thread's own things go after its closure.
+    std::thread::scope(|scope| scope.spawn(pins).join()).expect("a thread");
+    assert_eq!((of(&domain), of(&other)), ((10, 10), (1, 1)), "given back");
+}
+
+#[test]
+fn a_kept_seat_protects_what_it_is_used_for() {
+    let (count, dropped) = counter();
+    let domain = Domain::new();
+    for round in 0..10 {
+        let outer = domain.pin();
+        let inner = domain.pin();
+        domain.retire(Counted(count.clone()));
+        drop(outer);
+        assert_eq!((domain.reclaim(), dropped()), (0, round), "the inner guard is still there");
+        drop(inner);
+        assert_eq!((domain.reclaim(), dropped()), (1, round + 1));
+    }
 }
 
 #[test]
