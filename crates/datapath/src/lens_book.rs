@@ -4,9 +4,9 @@
 //! The writer's rule: a port's lens covers every mask that a look-up for that port may meet. So a flow's mask is added here
 //! *before* the flow enters the classifier, and taken away *after* it has left.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::HashMap;
 use portway_flow::{FlowKey, FlowMask, Lens};
 use portway_sync::{Domain, Guard, Slots, Snapshot};
 
@@ -27,9 +27,12 @@ struct MaskSet {
 impl MaskSet {
     /// Returns whether the union grew.
     fn add(&mut self, mask: &FlowMask) -> bool {
-        let flows = self.flows.entry(mask.clone()).or_insert(0);
-        *flows += 1;
-        *flows == 1 && self.union.unite(mask)
+        if let Some(flows) = self.flows.get_mut(mask) {
+            *flows += 1;
+            return false;
+        }
+        self.flows.insert(mask.clone(), 1);
+        self.union.unite(mask)
     }
 
     /// Returns whether the union shrank.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! All datapaths together: what they share, and the ways to look at them. `change.rs` has the ways to change them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
+use foldhash::HashMap;
 use portway_buf::Packet;
 use portway_flow::{Action, FlowMask};
 use portway_sync::{Domain, FairQueue, Snapshot};

@@ -16,10 +16,10 @@
 //! One writer at a time (an inner mutex; it is the datapath's writer lock that serialises in practice), readers never wait: subtables are
 //! published as one snapshot, and each is a `portway_sync::Table`.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::{HashMap, HashMapExt};
 use portway_sync::{Domain, Guard, Snapshot, Table};
 
 use crate::key::FlowKey;

@@ -221,17 +221,18 @@ pub enum Shape {
 
 impl Group {
     /// How the group is written.
-    pub fn shape(&self) -> Shape {
-        // One after the other, not by a search in a list of them: this is asked for each group of each key that is written.
-        if self.id == GroupId::Tunnel {
+    #[inline]
+    pub const fn shape(&self) -> Shape {
+        // A comparison each, not a match over all of them: this is asked for each group of each key that is written.
+        if matches!(self.id, GroupId::Tunnel) {
             Shape::Tunnel
-        } else if self.id == GroupId::Vlan {
+        } else if matches!(self.id, GroupId::Vlan) {
             Shape::Tags
-        } else if self.id == GroupId::EthType {
+        } else if matches!(self.id, GroupId::EthType) {
             Shape::Ethertype
-        } else if self.id == GroupId::Nsh {
+        } else if matches!(self.id, GroupId::Nsh) {
             Shape::Nsh
-        } else if self.id == GroupId::Mpls {
+        } else if matches!(self.id, GroupId::Mpls) {
             Shape::Labels
         } else {
             Shape::Fields

@@ -12,8 +12,7 @@ pub(crate) fn parse<'a, const N: usize>(
     rules: &[portway_netlink::Rule; N],
     attrs: Attrs<'a>,
 ) -> Result<Parsed<'a, N>, Rejected> {
-    let policy = Policy { rules: *rules, strict_from: 0 };
-    policy.parse(attrs, Strictness::LIBERAL).map(Parsed)
+    Policy::parse_by(rules, 0, attrs, Strictness::LIBERAL).map(Parsed)
 }
 
 impl<'a, const N: usize> Parsed<'a, N> {

@@ -173,9 +173,22 @@ impl<'a, const N: usize> Table<'a, N> {
 impl<const N: usize> Policy<N> {
     /// Validates attributes and sorts them by type.
     pub fn parse<'a>(&self, attrs: Attrs<'a>, strictness: Strictness) -> Result<Table<'a, N>, Rejected> {
+        Self::parse_by(&self.rules, self.strict_from, attrs, strictness)
+    }
+
+    /// The same by the parts of a policy.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`].
+    pub fn parse_by<'a>(
+        rules: &[Rule; N],
+        strict_from: u16,
+        attrs: Attrs<'a>,
+        strictness: Strictness,
+    ) -> Result<Table<'a, N>, Rejected> {
         let mut slots = [None; N];
-        let mut walk = Walk { strictness, strict_from: self.strict_from, leftover: false };
-        walk.attrs(&self.rules, attrs, 0, |attr| slots[usize::from(attr.kind())] = Some(attr))?;
+        let mut walk = Walk { strictness, strict_from, leftover: false };
+        walk.attrs(rules, attrs, 0, |attr| slots[usize::from(attr.kind())] = Some(attr))?;
         Ok(Table { slots, leftover: walk.leftover })
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The attributes of a key or mask, taken apart: which there are, each once and of its length.
 
-use portway_flow::field::{Group, Shape};
+use portway_flow::field::{GROUPS, Group, Shape};
 use portway_netlink::{Attr, Attrs};
 use portway_uapi::netlink::NLA_HDRLEN;
 use portway_uapi::openvswitch as ovs;
@@ -21,28 +21,27 @@ pub(super) struct Parsed<'a> {
     attrs: [Option<Attr<'a>>; KINDS],
 }
 
-/// How long an attribute is.
-enum Length {
-    Exact(usize),
-    Any,
-}
-
-/// The length of an attribute: that of its structure with the padding at its end.
-fn length(kind: u16) -> Length {
-    let Some(group) = Group::by_attr(kind) else {
-        return if kind == ovs::OVS_KEY_ATTR_ENCAP { Length::Any } else { Length::Exact(0) };
-    };
-    match group.shape() {
-        Shape::Fields | Shape::Ethertype => Length::Exact(structure_len(group)),
-        Shape::Tags => Length::Exact(2),
-        Shape::Tunnel | Shape::Nsh | Shape::Labels => Length::Any,
+/// How long each attribute is: its structure with the padding at its end; `None`: that differs.
+const LENGTHS: [Option<usize>; KINDS] = {
+    let mut lengths = [Some(0); KINDS];
+    lengths[ovs::OVS_KEY_ATTR_ENCAP as usize] = None;
+    let mut place = 0;
+    while place < GROUPS.len() {
+        let group = &GROUPS[place];
+        lengths[group.attr as usize] = match group.shape() {
+            Shape::Fields | Shape::Ethertype => Some(structure_len(group)),
+            Shape::Tags => Some(2),
+            Shape::Tunnel | Shape::Nsh | Shape::Labels => None,
+        };
+        place += 1;
     }
-}
+    lengths
+};
 
 /// Bytes of a group's structure: those of more than one word end on a word.
-pub(crate) fn structure_len(group: &Group) -> usize {
-    let len = group.wire_len;
-    if len > 4 { len.next_multiple_of(4) } else { len }
+#[inline]
+pub(crate) const fn structure_len(group: &Group) -> usize {
+    if group.wire_len > 4 { group.wire_len.next_multiple_of(4) } else { group.wire_len }
 }
 
 impl<'a> Parsed<'a> {
@@ -88,11 +87,8 @@ impl<'a> Parsed<'a> {
             if *present & bit(kind) != 0 {
                 return Err(KeyError::Duplicate(kind));
             }
-            match length(kind) {
-                Length::Exact(expected) if expected != attr.len() => {
-                    return Err(KeyError::Length { kind, len: attr.len(), expected });
-                }
-                Length::Exact(_) | Length::Any => {}
+            if let Some(expected) = LENGTHS[usize::from(kind)].filter(|expected| *expected != attr.len()) {
+                return Err(KeyError::Length { kind, len: attr.len(), expected });
             }
             if !skip_zeros || attr.payload().iter().any(|&byte| byte != 0) {
                 *present |= bit(kind);
