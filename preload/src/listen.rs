@@ -4,7 +4,7 @@
 //! A bundle stays in the connection until its last datagram has been received: until then whoever polls the file descriptor finds it
 //! readable.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
 use portway_netlink_socket::{BUNDLE_MARK, Command, first_in_bundle, next_in_bundle};
@@ -13,12 +13,18 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::connection::{self, Failure};
 use crate::lock::forks;
+use crate::receive::{DATAGRAM_MAX, Seen, with_buffer};
 use crate::socket::{Link, Ours};
+use crate::table;
 
 /// What is left of a bundle.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
-    bytes: Vec<u8>,
+    /// Room for the longest datagram, once there was any.
+    room: Vec<u8>,
+    /// How much of it a bundle takes up; 0: there is none.
+    len: usize,
+    /// Where its next datagram is.
     at: usize,
     /// The connection that it came from.
     inode: u64,
@@ -27,28 +33,44 @@ pub(crate) struct Unread {
 }
 
 impl Unread {
-    /// Takes a bundle; false: it is something else.
-    fn take(&mut self, received: &[u8], inode: u64) -> bool {
-        let Some(at) = first_in_bundle(received) else { return false };
-        self.bytes.clear();
-        self.bytes.extend_from_slice(received);
-        (self.at, self.inode) = (at, inode);
+    /// Looks at what the connection gives next: how much of it there is room for, and its whole length.
+    fn look(&mut self, data: BorrowedFd<'_>) -> Result<(usize, usize), Errno> {
+        if self.room.is_empty() {
+            // Of pages that cost nothing until something comes that is so long.
+            self.room = vec![0; DATAGRAM_MAX];
+        }
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (len, whole) = recv(data, &mut self.room[..], flags)?;
+        Ok((len.min(DATAGRAM_MAX), whole))
+    }
+
+    /// Keeps what was looked at if it is a bundle; false: it is something else.
+    fn keep(&mut self, len: usize, inode: u64) -> bool {
+        let Some(at) = first_in_bundle(&self.room[..len]) else { return false };
+        (self.len, self.at, self.inode) = (len, at, inode);
         true
+    }
+
+    fn bundle(&self) -> &[u8] {
+        &self.room[..self.len]
     }
 
     /// The next datagram, and where the one behind it is.
     fn next(&mut self, data: BorrowedFd<'_>, inode: u64) -> Option<(&[u8], usize)> {
-        if self.inode != inode || (self.is_shared && !self.is_first(data)) {
-            self.bytes.clear();
+        if self.len == 0 {
+            return None;
         }
-        next_in_bundle(&self.bytes, self.at)
+        if self.inode != inode || (self.is_shared && !self.is_first(data)) {
+            self.len = 0;
+        }
+        next_in_bundle(self.bundle(), self.at)
     }
 
     /// Whether it still is what the connection gives next.
     fn is_first(&self, data: BorrowedFd<'_>) -> bool {
         let mut first = [0; BUNDLE_MARK];
         let seen = recv(data, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        seen.is_ok() && self.bytes.starts_with(&first)
+        seen.is_ok() && self.bundle().starts_with(&first)
     }
 
     /// All of it has been received: takes it out of the connection, unless another process that shares the connection has.
@@ -56,24 +78,27 @@ impl Unread {
         if !self.is_shared || self.is_first(data) {
             drop_first(data);
         }
-        self.bytes.clear();
+        self.len = 0;
     }
 }
 
 impl Ours<'_> {
-    /// Receives the next datagram into `buffer`: its length there, and its whole length.
+    /// Receives the next datagram: `see` is given the bytes that there was room for, and its whole length.
     pub(crate) fn next_datagram(
         self,
         data: BorrowedFd<'_>,
         inode: u64,
-        buffer: &mut [u8],
         asked: RecvFlags,
-    ) -> Result<(usize, usize), Errno> {
+        see: &mut impl FnMut(&[u8], usize) -> Seen,
+    ) -> Result<Seen, Errno> {
         if !self.netlink.takes_bundles.load(Ordering::Acquire) {
-            return recv(data, buffer, asked | RecvFlags::TRUNC);
+            return with_buffer(|buffer| {
+                let (len, whole) = recv(data, &mut *buffer, asked | RecvFlags::TRUNC)?;
+                Ok(see(&buffer[..len.min(buffer.len())], whole))
+            });
         }
         loop {
-            match self.next_of_bundle(data, inode, buffer, asked) {
+            match self.next_of_bundle(data, inode, asked, see) {
                 Err(Errno::AGAIN) if !asked.contains(RecvFlags::DONTWAIT) => {
                     // Waits as the program has it: for ever, for its timeout, or not at all.
                     recv(data, &mut [0; 1], RecvFlags::PEEK)?;
@@ -87,31 +112,29 @@ impl Ours<'_> {
         self,
         data: BorrowedFd<'_>,
         inode: u64,
-        buffer: &mut [u8],
         asked: RecvFlags,
-    ) -> Result<(usize, usize), Errno> {
+        see: &mut impl FnMut(&[u8], usize) -> Seen,
+    ) -> Result<Seen, Errno> {
         let is_look = asked.contains(RecvFlags::PEEK);
         let mut unread = self.netlink.unread.lock();
         unread.is_shared = forks() != self.netlink.forks_before;
         loop {
             if let Some((datagram, next)) = unread.next(data, inode) {
-                let len = datagram.len().min(buffer.len());
-                buffer[..len].copy_from_slice(&datagram[..len]);
-                let whole = datagram.len();
+                let seen = see(datagram, datagram.len());
                 if !is_look {
                     unread.at = next;
-                    if next_in_bundle(&unread.bytes, next).is_none() {
+                    if next_in_bundle(unread.bundle(), next).is_none() {
                         self.netlink.has_unread.store(false, Ordering::Release);
                         unread.leave(data);
                     }
                 }
-                return Ok((len, whole));
+                return Ok(seen);
             }
             self.netlink.has_unread.store(false, Ordering::Release);
-            let (len, whole) =
-                recv(data, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::TRUNC)?;
-            let len = len.min(buffer.len());
-            if unread.take(&buffer[..len], inode) {
+            let looked = unread.look(data);
+            if let Ok((len, _)) = looked
+                && unread.keep(len, inode)
+            {
                 let is_empty = unread.next(data, inode).is_none();
                 self.netlink.has_unread.store(!is_empty, Ordering::Release);
                 if is_empty {
@@ -119,10 +142,15 @@ impl Ours<'_> {
                 }
                 continue;
             }
+            if !table::is_still(data.as_raw_fd(), self.whole) {
+                return Ok(Seen::Foreign);
+            }
+            let (len, whole) = looked?;
+            let seen = see(&unread.room[..len], whole);
             if !is_look {
                 drop_first(data);
             }
-            return Ok((len, whole));
+            return Ok(seen);
         }
     }
 

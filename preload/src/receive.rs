@@ -16,7 +16,7 @@ use crate::message;
 use crate::socket::Ours;
 
 /// Longest datagram that can be received: beyond what portwayd sends.
-const DATAGRAM_MAX: usize = 512 << 10;
+pub(crate) const DATAGRAM_MAX: usize = 512 << 10;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -42,7 +42,7 @@ impl Received {
 }
 
 /// Gives the thread's buffer to `work`. A signal handler that receives while its thread does, and a thread that ends, get another.
-fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
+pub(crate) fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut work = Some(work);
     let mut run = |buffer: &mut Vec<u8>| {
         buffer.resize(DATAGRAM_MAX, 0);
@@ -57,15 +57,44 @@ fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     }
 }
 
+/// What a datagram is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// None: the connection has ended.
+    End,
+    /// None: the file descriptor is not the socket's any more.
+    Foreign,
+    /// The library's own: the next is for this multicast group.
+    Group(u32),
+    /// The library's own: something was lost.
+    Loss,
+    /// The program's: its whole length, and how many dumps it ends.
+    Datagram(usize, u32),
+}
+
+impl Seen {
+    /// Looks at a datagram of `whole` bytes, or at its beginning.
+    fn of(bytes: &[u8], whole: usize) -> Self {
+        if whole == 0 {
+            return Self::End;
+        }
+        match marked_group(bytes) {
+            Some(group) => Self::Group(group),
+            None if *bytes == OVERRUN => Self::Loss,
+            None => Self::Datagram(whole, 0),
+        }
+    }
+}
+
 impl Ours<'_> {
     /// Takes a datagram of the library's own out of the connection, if it was only looked at.
     fn discard(self, data: BorrowedFd<'_>, inode: u64, asked: RecvFlags) {
         if asked.contains(RecvFlags::PEEK) {
-            let _ = self.next_datagram(data, inode, &mut [0; OVERRUN.len()], RecvFlags::DONTWAIT);
+            let _ = self.next_datagram(data, inode, RecvFlags::DONTWAIT, &mut Seen::of);
         }
     }
 
-    /// Receives a datagram into `room` bytes, by way of `store`.
+    /// Receives a datagram: `store` is given what there is room for. `None`: the file descriptor is not the socket's any more.
     ///
     /// # Errors
     /// EAGAIN, EINTR; ENOBUFS: something was lost.
@@ -74,50 +103,56 @@ impl Ours<'_> {
         fd: RawFd,
         room: usize,
         flags: c_int,
-        store: impl FnOnce(&[u8]),
-    ) -> Result<Received, Errno> {
+        mut store: impl FnMut(&[u8]),
+    ) -> Result<Option<Received>, Errno> {
         if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
             return Err(Errno::OPNOTSUPP);
         }
-        with_buffer(|buffer| {
-            let (whole, group) = self.receive_whole(fd, flags, buffer)?;
-            let len = whole.min(buffer.len()).min(room);
-            store(&buffer[..len]);
-            let value = if flags & libc::MSG_TRUNC != 0 { whole } else { len };
-            Ok(Received { value, flags: if whole > room { libc::MSG_TRUNC } else { 0 }, group })
-        })
+        let asked = RecvFlags::from_bits_retain(flags as u32) & (RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let is_look = asked.contains(RecvFlags::PEEK);
+        let mut see = |bytes: &[u8], whole: usize| {
+            let seen = Seen::of(bytes, whole);
+            let Seen::Datagram(..) = seen else { return seen };
+            store(&bytes[..bytes.len().min(room)]);
+            // A dump is counted before its first part can be received.
+            let counts = !is_look && self.netlink.dumps.load(Ordering::Acquire) > 0;
+            Seen::Datagram(whole, if counts { message::dumps_ended(bytes) } else { 0 })
+        };
+        let Some((whole, group)) = self.receive_whole(fd, asked, &mut see)? else { return Ok(None) };
+        let value = if flags & libc::MSG_TRUNC != 0 { whole } else { whole.min(room).min(DATAGRAM_MAX) };
+        Ok(Some(Received { value, flags: if whole > room { libc::MSG_TRUNC } else { 0 }, group }))
     }
 
     /// The datagram's length and its group.
-    fn receive_whole(self, fd: RawFd, flags: c_int, buffer: &mut [u8]) -> Result<(usize, u32), Errno> {
-        let asked = RecvFlags::from_bits_retain(flags as u32) & (RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    fn receive_whole(
+        self,
+        fd: RawFd,
+        asked: RecvFlags,
+        see: &mut impl FnMut(&[u8], usize) -> Seen,
+    ) -> Result<Option<(usize, u32)>, Errno> {
         loop {
             self.tell_of_loss()?;
             let inode = self.whole.inode();
             // SAFETY: the program receives on it, so it is open; should it be closed meanwhile, the call fails.
             let data = unsafe { BorrowedFd::borrow_raw(fd) };
-            match self.next_datagram(data, inode, buffer, asked) {
-                Ok((_, 0)) | Err(Errno::CONNRESET) => self.connection_ended(inode)?,
-                Ok((len, whole)) => {
-                    let bytes = &buffer[..len.min(buffer.len())];
-                    if let Some(group) = marked_group(bytes) {
-                        self.discard(data, inode, asked);
-                        self.netlink.next_group.store(group, Ordering::Release);
-                        continue;
-                    }
-                    if *bytes == OVERRUN {
-                        self.discard(data, inode, asked);
-                        self.note_loss();
-                        continue;
-                    }
+            match self.next_datagram(data, inode, asked, see) {
+                Ok(Seen::End) | Err(Errno::CONNRESET) => self.connection_ended(inode)?,
+                Ok(Seen::Foreign) => return Ok(None),
+                Ok(Seen::Group(group)) => {
+                    self.discard(data, inode, asked);
+                    self.netlink.next_group.store(group, Ordering::Release);
+                }
+                Ok(Seen::Loss) => {
+                    self.discard(data, inode, asked);
+                    self.note_loss();
+                }
+                Ok(Seen::Datagram(whole, ended)) => {
                     let mut group = self.netlink.next_group.load(Ordering::Acquire);
-                    if !asked.contains(RecvFlags::PEEK) {
-                        if group != 0 {
-                            group = self.netlink.next_group.swap(0, Ordering::AcqRel);
-                        }
-                        self.count_ended(message::dumps_ended(bytes));
+                    if group != 0 && !asked.contains(RecvFlags::PEEK) {
+                        group = self.netlink.next_group.swap(0, Ordering::AcqRel);
                     }
-                    return Ok((whole, group));
+                    self.count_ended(ended);
+                    return Ok(Some((whole, group)));
                 }
                 Err(Errno::AGAIN) if self.netlink.dumps.load(Ordering::Acquire) > 0 => {
                     // The next part of the dump is being made.

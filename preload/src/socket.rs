@@ -129,6 +129,14 @@ impl Socket {
         }
     }
 
+    /// Whether it is given bundles, which nothing else is.
+    pub(crate) fn takes_bundles(&self) -> bool {
+        match self {
+            Self::Portway(netlink) => netlink.takes_bundles.load(Ordering::Acquire),
+            Self::Route(_) => false,
+        }
+    }
+
     /// Another file has taken its place.
     pub(crate) fn set_inode(&self, inode: u64) {
         if let Self::Portway(netlink) = self {

@@ -7,10 +7,11 @@
 //!
 //! Locking: slots change, and a socket found in one gets its count, under [`LOCK`]. Nothing is dropped and no other lock is
 //! taken under it. A file descriptor may have been closed past us and given to something else, so a socket is
-//! recognised by its inode, too; once for all that a bundle brings.
+//! recognised by its inode, too. Where bundles come, they are what it is recognised by: nothing else is given such datagrams.
 //!
 //! A child that `vfork` made lives in its parent's memory with file descriptors of its own: what it closes is not closed for the
-//! parent. So it leaves the table alone, and no socket is ours there. It is told by its process id, which `fork` keeps up to date.
+//! parent. So it leaves the table alone, and no socket is ours there, but to receive what has come in a bundle, as a child may do
+//! with any file descriptor that it shares. It is told by its process id, which `fork` keeps up to date.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
@@ -122,6 +123,34 @@ pub(crate) fn find(fd: RawFd) -> Option<Arc<Socket>> {
     drop(guard);
     drop(stale);
     None
+}
+
+/// As [`find`], to receive. Where bundles come the caller looks ([`is_still`]) at what else comes, or does not come.
+pub(crate) fn find_to_receive(fd: RawFd) -> Option<Arc<Socket>> {
+    let slot = slot(fd)?;
+    if slot.load(Ordering::Acquire).is_null() {
+        return None;
+    }
+    let guard = LOCK.lock();
+    let found = shared(slot)?;
+    drop(guard);
+    if found.takes_bundles() { Some(found) } else { find(fd) }
+}
+
+/// Whether a file descriptor still is that socket; if something else has taken its place, that is known from now on.
+pub(crate) fn is_still(fd: RawFd, socket: &Arc<Socket>) -> bool {
+    if is_borrowed() {
+        return false;
+    }
+    let guard = LOCK.lock();
+    if inode(fd) == Some(socket.inode()) {
+        return true;
+    }
+    let holds = |slot: &&AtomicPtr<Socket>| ptr::eq(slot.load(Ordering::Acquire), Arc::as_ptr(socket));
+    let stale = slot(fd).filter(holds).and_then(|slot| swap(slot, ptr::null_mut()));
+    drop(guard);
+    drop(stale);
+    false
 }
 
 /// Whether a file descriptor is the library's own.

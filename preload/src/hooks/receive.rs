@@ -15,7 +15,7 @@ use crate::{ancillary, real};
 /// As libc's `recv`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub(super) unsafe extern "C" fn recv(fd: c_int, bytes: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
-    if table::find(fd).is_none() {
+    if table::find_to_receive(fd).is_none() {
         // SAFETY: as the caller's.
         return unsafe { real::recv(fd, bytes, len, flags) };
     }
@@ -34,7 +34,7 @@ unsafe extern "C" fn recvfrom(
     from: *mut sockaddr,
     from_len: *mut socklen_t,
 ) -> ssize_t {
-    let found = table::find(fd);
+    let found = table::find_to_receive(fd);
     let piece = iovec { iov_base: bytes, iov_len: len };
     let Some(ours) = found.as_ref().and_then(Ours::new) else {
         // SAFETY: as the caller's.
@@ -47,6 +47,10 @@ unsafe extern "C" fn recvfrom(
     }
     // SAFETY: the piece is the caller's room.
     let received = ours.receive(fd, len, flags, |bytes| unsafe { real::scatter(bytes, &raw const piece, 1) });
+    let Some(received) = received.transpose() else {
+        // SAFETY: as the caller's.
+        return unsafe { real::recvfrom(fd, bytes, len, flags, from, from_len) };
+    };
     length(received.and_then(|received| {
         if !from.is_null() {
             // SAFETY: the caller promises the room.
@@ -91,7 +95,7 @@ unsafe fn of_route(
 /// As libc's `recvmsg`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
-    let found = table::find(fd).filter(|_| !message.is_null());
+    let found = table::find_to_receive(fd).filter(|_| !message.is_null());
     let Some(ours) = found.as_ref().and_then(Ours::new) else {
         // SAFETY: as the caller's.
         let received = unsafe { real::recvmsg(fd, message, flags) };
@@ -113,6 +117,10 @@ pub(super) unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: 
     let room = unsafe { real::room(pieces, count) };
     // SAFETY: the caller promises the pieces.
     let received = ours.receive(fd, room, flags, |bytes| unsafe { real::scatter(bytes, pieces, count) });
+    let Some(received) = received.transpose() else {
+        // SAFETY: as the caller's.
+        return unsafe { real::recvmsg(fd, message, flags) };
+    };
     length(received.map(|received| {
         if !message.msg_name.is_null() {
             // SAFETY: the caller promises the room.

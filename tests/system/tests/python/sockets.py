@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # Netlink sockets of Python's socket module on Portway: each thing that a kernel's socket does, asserted.
-import errno, os, select, socket, struct, subprocess, threading
+import ctypes, errno, os, platform, select, socket, struct, subprocess, threading
 
 GENERIC, SOL_NETLINK = 16, 270
 
@@ -215,6 +215,21 @@ subprocess.run(["true"], check=True)
 assert c.getsockname() == own
 c.send(get_family("ovs_vport"))
 assert b"ovs_vport" in c.recv(65536)
+
+# What takes a socket's number behind the library's back is what it is, also where bundles came before.
+libc, dup3 = ctypes.CDLL(None, use_errno=True), {"x86_64": 292, "aarch64": 24}[platform.machine()]
+for receive in (lambda sock: sock.recvfrom(65536), lambda sock: sock.recvmsg(65536)[::3]):
+    c = open_socket()
+    c.send(many)
+    for number in range(40):
+        next_is(c, 1000 + number)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.send(b"not from netlink"), ours.send(b"second")
+    assert libc.syscall(dup3, theirs.fileno(), c.fileno(), 0) == c.fileno(), ctypes.get_errno()
+    # A netlink socket would say (0, 0).
+    assert (receive(c), receive(c)) == ((b"not from netlink", None), (b"second", None))
+    assert c.getsockname() == "", "a Unix socket's"
+    c.close(), ours.close(), theirs.close()
 
 # What is put in the place of the library's own file descriptors is not closed with them.
 hidden = [int(number) for number in os.listdir("/proc/self/fd") if int(number) >= 500]
