@@ -11,7 +11,7 @@ use portway_actions::{
     leaves_as_fragments, segment,
 };
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Packet, Pool};
-use portway_flow::{Action, Classified, FlowKey, Frag, Lens, Userspace, extract};
+use portway_flow::{Action, Classified, FlowKey, Frag, Lens, Userspace, extract, extract_into};
 use portway_sync::Guard;
 use portway_tunnel::cut::Cut;
 use portway_vport::{Errno, Vport};
@@ -85,6 +85,8 @@ pub(crate) struct Io {
     /// of one packet.
     put_offs_left: usize,
     segments: Vec<Packet>,
+    /// Room for the key of the packet that is looked up; absent while it is.
+    pub(crate) scratch: Option<Box<FlowKey>>,
     pub(crate) random: Random,
     pub(crate) fragment_ids: FragmentIds,
     pub(crate) heat: Heat,
@@ -112,6 +114,7 @@ impl Io {
             put_off: VecDeque::new(),
             put_offs_left: PUT_OFFS_MAX,
             segments: Vec::with_capacity(BATCH_MAX),
+            scratch: None,
             random: Random::new(seed),
             fragment_ids: FragmentIds::new(seed),
             heat: Heat::default(),
@@ -406,7 +409,7 @@ impl Io {
     }
 
     /// A packet that no flow matches goes to user space.
-    pub(crate) fn miss(&mut self, site: &Site<'_>, packet: Packet, key: FlowKey) {
+    pub(crate) fn miss(&mut self, site: &Site<'_>, packet: Packet, key: &FlowKey) {
         self.missed += 1;
         self.upcall(site, packet, key, &|| Reason::Miss, 0);
     }
@@ -420,9 +423,13 @@ impl Io {
         userspace: Arc<Userspace>,
         cut_len: u32,
     ) {
-        let key = match key.map_or_else(|| extract(&mut packet), |key| Ok(*key)) {
-            Ok(key) => key,
-            Err(reason) => return self.drop_packet(packet, reason),
+        let mut extracted = FlowKey::default();
+        let key = match &key {
+            Some(key) => &**key,
+            None => match extract_into(&mut packet, &mut extracted) {
+                Ok(()) => &extracted,
+                Err(reason) => return self.drop_packet(packet, reason),
+            },
         };
         let actions: Option<Arc<[Action]>> = userspace.actions.then(|| program.actions().into());
         let port =
@@ -454,7 +461,7 @@ impl Io {
         &mut self,
         site: &Site<'_>,
         packet: Packet,
-        mut key: FlowKey,
+        key: &FlowKey,
         reason: &dyn Fn() -> Reason,
         cut_len: u32,
     ) {
@@ -464,21 +471,16 @@ impl Io {
         if let Err(reason) = complete(packet, &mut self.fragment_ids, &mut self.pool, &mut segments) {
             self.drops.add(reason, 1);
         }
-        for packet in segments.drain(..) {
-            let upcall = Upcall {
-                datapath: Arc::clone(site.datapath),
-                packet,
-                key: key.clone(),
-                reason: reason(),
-                cut_len,
-            };
+        for (number, packet) in segments.drain(..).enumerate() {
+            let datapath = Arc::clone(site.datapath);
+            let mut upcall = Upcall { datapath, packet, key: key.clone(), reason: reason(), cut_len };
+            if fragments && number != 0 {
+                upcall.key.ip_frag = Frag::Later as u8;
+            }
             if let Err(upcall) = site.datapath.upcalls.push(source, upcall) {
                 self.lost += 1;
                 self.drops.add(DropReason::UpcallQueueFull, 1);
                 self.pool.give(upcall.packet);
-            }
-            if fragments {
-                key.ip_frag = Frag::Later as u8; // of all but the first
             }
         }
         self.segments = segments;

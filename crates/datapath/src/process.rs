@@ -8,7 +8,7 @@
 //! ```
 
 use portway_buf::{Batch, DropReason, Packet};
-use portway_flow::{WindowKey, extract};
+use portway_flow::{FlowKey, WindowKey, extract_into};
 
 use crate::flow::Flow;
 use crate::io::{Io, Site};
@@ -127,16 +127,27 @@ fn hit(io: &mut Io, site: &Site<'_>, flow: &Flow, run: &Run, packets: impl Itera
 }
 
 /// A packet of a run that is not cached.
-fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: &Run, mut packet: Packet) {
-    let key = match extract(&mut packet) {
-        Ok(key) => key,
-        Err(reason) => {
-            io.count_unread();
-            return io.drop_packet(packet, reason);
-        }
-    };
+fn look_up(caches: &mut Caches, io: &mut Io, site: &Site<'_>, run: &Run, packet: Packet) {
+    let mut key = io.scratch.take().unwrap_or_default();
+    look_up_by(&mut key, caches, io, site, run, packet);
+    io.scratch = Some(key);
+}
+
+/// The same, with room for the packet's key: keys are large.
+fn look_up_by(
+    key: &mut FlowKey,
+    caches: &mut Caches,
+    io: &mut Io,
+    site: &Site<'_>,
+    run: &Run,
+    mut packet: Packet,
+) {
+    if let Err(reason) = extract_into(&mut packet, key) {
+        io.count_unread();
+        return io.drop_packet(packet, reason);
+    }
     let window = if let By::Window(key) = &run.by { Some(key) } else { None };
-    let found = caches.find_key(site.datapath, site.lens, &key, window, site.guard);
+    let found = caches.find_key(site.datapath, site.lens, key, window, site.guard);
     let (flow, from_cache) = match found {
         Some(found) => found,
         None => {

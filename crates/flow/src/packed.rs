@@ -16,7 +16,9 @@ impl From<&FlowKey> for PackedKey {
     fn from(key: &FlowKey) -> Self {
         let words = key.words();
         let present = (0..words.len()).fold(0, |set, at| set | (u128::from(words[at] != 0) << at));
-        Self { present, words: words.iter().copied().filter(|&word| word != 0).collect() }
+        let mut kept = Vec::with_capacity(present.count_ones() as usize);
+        kept.extend(words.iter().copied().filter(|&word| word != 0));
+        Self { present, words: kept.into() }
     }
 }
 
