@@ -19,10 +19,11 @@ use rustix::net::{
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::namespace::{Namespace, Proof};
+use crate::notice;
 
 /// How long requests wait for a portwayd that has gone away, if [`PATIENCE_ENV`] does not say it.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The environment variable that says it, in whole seconds.
+/// The environment variable that says it, in whole seconds; empty, it says nothing.
 const PATIENCE_ENV: &str = "PORTWAY_PATIENCE";
 /// How often it is looked for then.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -104,9 +105,11 @@ pub(crate) fn open_for_links(place: &Place) -> Result<Opened, Failure> {
 }
 
 fn patiently(open: impl Fn() -> Result<Opened, Failure>) -> Result<Opened, Failure> {
+    // Looked at first of all, so that a person who has written something else hears of it at once.
+    let limit = patience();
     loop {
         match open() {
-            Err(Failure::Gone(_)) if was_seen() && !is_given_up() => std::thread::sleep(LOOK_AGAIN),
+            Err(Failure::Gone(_)) if was_seen() && !is_given_up(limit) => std::thread::sleep(LOOK_AGAIN),
             result => return result,
         }
     }
@@ -116,20 +119,28 @@ fn patiently(open: impl Fn() -> Result<Opened, Failure>) -> Result<Opened, Failu
 fn patience() -> Duration {
     static SAID: OnceLock<Duration> = OnceLock::new();
     *SAID.get_or_init(|| {
-        let said = std::env::var(PATIENCE_ENV).ok().and_then(|text| text.parse::<u32>().ok());
-        said.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()))
+        let Some(said) = std::env::var_os(PATIENCE_ENV).filter(|said| !said.is_empty()) else {
+            return PATIENCE;
+        };
+        match said.to_str().and_then(|said| said.parse::<u32>().ok()) {
+            Some(seconds) => Duration::from_secs(seconds.into()),
+            None => {
+                notice::not_a_number(PATIENCE_ENV, &said, PATIENCE);
+                PATIENCE
+            }
+        }
     })
 }
 
 /// Whether portwayd has been away for too long to be waited for.
-fn is_given_up() -> bool {
+fn is_given_up(limit: Duration) -> bool {
     let now = clock_gettime(ClockId::Monotonic);
     let now_ms = now.tv_sec.cast_unsigned() * 1000 + now.tv_nsec.cast_unsigned() / 1_000_000;
     let began = match AWAY_SINCE_MS.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => now_ms,
         Err(began) => began,
     };
-    u128::from(now_ms.saturating_sub(began)) >= patience().as_millis()
+    u128::from(now_ms.saturating_sub(began)) >= limit.as_millis()
 }
 
 /// Connects. `port_id`: the one wanted, or 0.

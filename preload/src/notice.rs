@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is said to the person, on the standard error: once.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -17,6 +19,14 @@ pub(crate) fn not_there(path: &Path, errno: Errno) {
     say(&format!(
         "portway: portwayd cannot be reached at {} ({why}); this program sees a kernel without Open vSwitch until it can\n",
         path.display()
+    ));
+}
+
+/// A setting is ignored.
+pub(crate) fn not_a_number(name: &str, said: &OsStr, instead: Duration) {
+    say(&format!(
+        "portway: {name} is {said:?}, which is no number of whole seconds; requests wait for {} seconds\n",
+        instead.as_secs()
     ));
 }
 

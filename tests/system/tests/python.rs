@@ -47,6 +47,26 @@ fn who_was_refused_hears_of_a_loss_when_it_has_asked_again() {
     assert_eq!(over_a_restart(include_str!("python/refused.py")), ["ENOBUFS", "ENOBUFS", "all well"]);
 }
 
+#[test]
+fn a_setting_that_is_no_number_is_said_once() {
+    let lab = Lab::new(0);
+    let script = "import socket\nfor _ in range(2): socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)";
+    let told = |patience: &str| {
+        let said = said(lab.wrapped("python3").env("PORTWAY_PATIENCE", patience).args(["-c", script]));
+        assert!(said.ok && said.out.is_empty(), "{patience}: {said:?}");
+        said.err
+    };
+    for good in ["", "0", "7", "4294967295"] {
+        assert_eq!(told(good), "", "{good:?}");
+    }
+    for bad in ["soon", "5s", "-1", "2.5", "4294967296", " 7"] {
+        let expected = format!(
+            "portway: PORTWAY_PATIENCE is {bad:?}, which is no number of whole seconds; requests wait for 5 seconds\n"
+        );
+        assert_eq!(told(bad), expected);
+    }
+}
+
 /// What a part of the script prints.
 fn printed(lab: &Lab, part: &str) -> String {
     let mut command = lab.wrapped("/usr/bin/python3");
