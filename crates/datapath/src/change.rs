@@ -386,7 +386,7 @@ impl Switch {
         let _writer = self.lock();
         // A shortcut does not say which of its TCP flags came again.
         self.shortcuts.end_flow(flow);
-        flow.clear_stats();
+        flow.clear_stats(&self.domain);
     }
 
     /// Deletes a flow.

@@ -82,8 +82,8 @@ pub struct Flow {
     /// Made with the flow's first shortcut.
     shortcuts: OnceLock<Box<FlowShortcuts>>,
     workers: usize,
-    /// What the counters said when they were last cleared.
-    cleared: Snapshot<FlowStats>,
+    /// What the counters said when they were last cleared, if they ever were.
+    cleared: OnceLock<Box<Snapshot<FlowStats>>>,
     order: u64,
     mask: Arc<FlowMask>,
     /// Masked: what packets are compared with.
@@ -112,7 +112,7 @@ impl Flow {
             program: Snapshot::new(domain, Arc::new(program)),
             shortcuts: OnceLock::new(),
             workers,
-            cleared: Snapshot::new(domain, FlowStats::default()),
+            cleared: OnceLock::new(),
             order,
             masked: PackedKey::from(&parts.mask.apply(&parts.key)),
             mask,
@@ -166,6 +166,17 @@ impl Flow {
     pub(crate) fn prefetch_counters(&self, worker: usize) {
         if let Some(local) = self.counters.get().and_then(|locals| locals.get(worker)) {
             portway_buf::prefetch(local);
+        }
+    }
+
+    /// Asks the processor for what a dump will look at, in two steps: first for the flow, then, when that has come, for its counters.
+    pub fn prefetch(&self, counters: bool) {
+        if counters {
+            self.counters.get().into_iter().flatten().for_each(portway_buf::prefetch);
+        } else {
+            portway_buf::prefetch(&self.live);
+            portway_buf::prefetch(&self.cleared);
+            portway_buf::prefetch(&self.ufid);
         }
     }
 
@@ -256,7 +267,7 @@ impl Flow {
     /// What the flow has seen since it was made or cleared; exact once traffic stops.
     pub fn stats(&self, guard: &Guard<'_>) -> FlowStats {
         // In this order: totals only grow, so they are never less than what was cleared before.
-        let before = self.cleared.load(guard);
+        let before = self.cleared.get().map_or_else(FlowStats::default, |cleared| *cleared.load(guard));
         let all = self.totals();
         FlowStats {
             packets: all.packets - before.packets,
@@ -267,8 +278,9 @@ impl Flow {
     }
 
     /// Starts the statistics anew.
-    pub(crate) fn clear_stats(&self) {
-        self.cleared.publish(self.totals());
+    pub(crate) fn clear_stats(&self, domain: &Domain) {
+        let new = || Box::new(Snapshot::new(domain, FlowStats::default()));
+        self.cleared.get_or_init(new).publish(self.totals());
         self.clearings.fetch_add(1, Ordering::Relaxed);
     }
 }
