@@ -43,9 +43,13 @@ fn read_actions(actions: Attr<'_>) -> Result<Vec<Action>, Refusal> {
 /// How the kernel shows a list: actions that hold other lists or fields in an order of its own, the others as they were written.
 /// `None`: as we would write it.
 fn written(list: &[u8], actions: &[Action]) -> Option<Box<[u8]>> {
+    let ours = encode_actions(actions).ok()?;
+    if ours == list {
+        return None;
+    }
     let mut shown = Vec::with_capacity(list.len());
     write_list(&mut AttrBuilder::new(&mut shown), Some(list), actions).ok()?;
-    (encode_actions(actions).ok()? != shown).then(|| shown.into())
+    (ours != shown).then(|| shown.into())
 }
 
 /// Writes a list that was written as `list`; the two have the same number of actions.

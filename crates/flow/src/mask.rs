@@ -68,15 +68,7 @@ impl FlowMask {
     /// The indices of the words that are not zero, ascending.
     #[inline]
     pub fn active_words(&self) -> impl Iterator<Item = usize> + use<> {
-        let mut left = self.active;
-        std::iter::from_fn(move || {
-            if left == 0 {
-                return None;
-            }
-            let index = left.trailing_zeros() as usize;
-            left &= left - 1;
-            Some(index)
-        })
+        set_bits(self.active)
     }
 
     /// Whether `key` is in the flow whose already masked key is `flow`.
@@ -127,6 +119,19 @@ impl FlowMask {
             (key.words()[index] ^ other_key.words()[index]) & common == 0
         })
     }
+}
+
+/// The places of the bits that are one, ascending.
+#[inline]
+pub(crate) fn set_bits(mut left: u128) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        if left == 0 {
+            return None;
+        }
+        let index = left.trailing_zeros() as usize;
+        left &= left - 1;
+        Some(index)
+    })
 }
 
 /// Folds a 128-bit product: each output bit depends on every input bit of both factors.

@@ -2,7 +2,7 @@
 //! Keys at rest: a key has some 70 words, of which a flow's has a dozen that are not zero. Tables of a million flows keep those.
 
 use crate::key::FlowKey;
-use crate::mask::FlowMask;
+use crate::mask::{FlowMask, set_bits};
 
 /// A key of which only the words that are not zero are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl From<&FlowKey> for PackedKey {
         let words = key.words();
         let present = (0..words.len()).fold(0, |set, at| set | (u128::from(words[at] != 0) << at));
         let mut kept = Vec::with_capacity(present.count_ones() as usize);
-        kept.extend(words.iter().copied().filter(|&word| word != 0));
+        kept.extend(set_bits(present).map(|at| words[at]));
         Self { present, words: kept.into() }
     }
 }
@@ -26,11 +26,8 @@ impl PackedKey {
     /// The key in full.
     pub fn unpack(&self) -> FlowKey {
         let mut key = FlowKey::default();
-        let mut words = self.words.iter();
-        for (at, word) in key.words_mut().iter_mut().enumerate() {
-            if self.present >> at & 1 == 1 {
-                *word = words.next().copied().unwrap_or(0);
-            }
+        for (at, word) in set_bits(self.present).zip(&self.words) {
+            key.words_mut()[at] = *word;
         }
         key
     }

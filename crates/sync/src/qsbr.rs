@@ -90,8 +90,8 @@ struct Seats {
     idle: Vec<Arc<Seat>>,
 }
 
-/// Room for so many retired things is kept while there are none.
-const RETIRED_KEPT: usize = 1024;
+/// Room for so many retired things is kept while there are none: as many as a client's changes of one moment leave.
+const RETIRED_KEPT: usize = 8192;
 
 /// Something to do once no reader can be looking any more.
 pub(crate) enum Deferred {
