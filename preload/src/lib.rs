@@ -45,6 +45,7 @@ mod real;
 mod receive;
 mod request;
 mod route;
+mod scratch;
 mod socket;
 mod table;
 mod watch;

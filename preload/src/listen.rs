@@ -13,7 +13,8 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::connection::{self, Failure};
 use crate::lock::forks;
-use crate::receive::{DATAGRAM_MAX, Seen, with_buffer};
+use crate::receive::Seen;
+use crate::scratch::{DATAGRAM_MAX, with_room};
 use crate::socket::{Link, Ours};
 use crate::table;
 
@@ -92,7 +93,7 @@ impl Ours<'_> {
         see: &mut impl FnMut(&[u8], usize) -> Seen,
     ) -> Result<Seen, Errno> {
         if !self.netlink.takes_bundles.load(Ordering::Acquire) {
-            return with_buffer(|buffer| {
+            return with_room(|buffer| {
                 let (len, whole) = recv(data, &mut *buffer, asked | RecvFlags::TRUNC)?;
                 Ok(see(&buffer[..len.min(buffer.len())], whole))
             });
@@ -142,7 +143,8 @@ impl Ours<'_> {
                 }
                 continue;
             }
-            if !table::is_still(data.as_raw_fd(), self.whole) {
+            // That nothing is there is told of whatever file has none.
+            if looked != Err(Errno::AGAIN) && !table::is_still(data.as_raw_fd(), self.whole) {
                 return Ok(Seen::Foreign);
             }
             let (len, whole) = looked?;

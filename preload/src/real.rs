@@ -78,24 +78,22 @@ real! {
     ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int;
 }
 
-/// The bytes of a message in pieces, in one piece.
+/// Adds the bytes of a message in pieces to others.
 ///
 /// # Safety
 /// `pieces` points to `count` pieces, each of as many readable bytes as it says.
-pub(crate) unsafe fn gather(pieces: *const iovec, count: usize) -> Vec<u8> {
+pub(crate) unsafe fn gather(bytes: &mut Vec<u8>, pieces: *const iovec, count: usize) {
     if pieces.is_null() {
-        return Vec::new();
+        return;
     }
     // SAFETY: the caller promises the array.
     let pieces = unsafe { std::slice::from_raw_parts(pieces, count) };
-    let mut bytes = Vec::new();
     for piece in pieces.iter().filter(|piece| !piece.iov_base.is_null()) {
         // SAFETY: the caller promises the piece's bytes.
         bytes.extend_from_slice(unsafe {
             std::slice::from_raw_parts(piece.iov_base.cast::<u8>(), piece.iov_len)
         });
     }
-    bytes
 }
 
 /// The first bytes in pieces, at most `limit`.

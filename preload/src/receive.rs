@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Receiving, as a netlink socket does it.
 
-use std::cell::RefCell;
 use std::ffi::c_int;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::Ordering;
@@ -13,14 +12,9 @@ use rustix::net::RecvFlags;
 
 use crate::address::Address;
 use crate::message;
+use crate::scratch::DATAGRAM_MAX;
 use crate::socket::Ours;
-
-/// Longest datagram that can be received: beyond what portwayd sends.
-pub(crate) const DATAGRAM_MAX: usize = 512 << 10;
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+use crate::table;
 
 /// What was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +32,6 @@ impl Received {
     pub(crate) fn source(&self) -> Address {
         let groups = if (1..=32).contains(&self.group) { 1 << (self.group - 1) } else { 0 };
         Address { port_id: 0, groups }
-    }
-}
-
-/// Gives the thread's buffer to `work`. A signal handler that receives while its thread does, and a thread that ends, get another.
-pub(crate) fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
-    let mut work = Some(work);
-    let mut run = |buffer: &mut Vec<u8>| {
-        buffer.resize(DATAGRAM_MAX, 0);
-        work.take().map(|work| work(buffer))
-    };
-    let done = BUFFER.try_with(|buffer| buffer.try_borrow_mut().ok().and_then(|mut buffer| run(&mut buffer)));
-    match done.ok().flatten().or_else(|| run(&mut Vec::new())) {
-        Some(result) => result,
-        None => unreachable!(
-            "`run` gives nothing only the second time, and then it gave something the first time"
-        ),
     }
 }
 
@@ -155,6 +133,9 @@ impl Ours<'_> {
                     return Ok(Some((whole, group)));
                 }
                 Err(Errno::AGAIN) if self.netlink.dumps.load(Ordering::Acquire) > 0 => {
+                    if !table::is_still(fd, self.whole) {
+                        return Ok(None);
+                    }
                     // The next part of the dump is being made.
                     poll(&mut [PollFd::new(&data, PollFlags::IN)], None)?;
                 }

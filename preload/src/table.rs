@@ -125,7 +125,7 @@ pub(crate) fn find(fd: RawFd) -> Option<Arc<Socket>> {
     None
 }
 
-/// As [`find`], to receive. Where bundles come the caller looks ([`is_still`]) at what else comes, or does not come.
+/// As [`find`], to receive. Where bundles come the caller looks ([`is_still`]) at what else comes.
 pub(crate) fn find_to_receive(fd: RawFd) -> Option<Arc<Socket>> {
     let slot = slot(fd)?;
     if slot.load(Ordering::Acquire).is_null() {

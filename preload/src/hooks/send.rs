@@ -10,6 +10,7 @@ use super::result::length;
 use crate::address::Address;
 use crate::real;
 use crate::route::Route;
+use crate::scratch::with_empty;
 use crate::socket::{Ours, Socket};
 use crate::table;
 
@@ -62,17 +63,19 @@ pub(super) unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags
     };
     // SAFETY: it is not null, and the caller promises a message.
     let message = unsafe { &*message };
-    // SAFETY: the caller promises the pieces.
-    let bytes = unsafe { real::gather(message.msg_iov, message.msg_iovlen) };
-    match (&*socket, Ours::new(&socket)) {
-        (Socket::Portway(_), Some(ours)) => length(to(message).and_then(|to| {
-            if flags & libc::MSG_OOB != 0 { Err(Errno::OPNOTSUPP) } else { ours.send(fd, &bytes, to) }
-        })),
-        // SAFETY: as the caller's.
-        (Socket::Route(route), _) => unsafe { send_route(route, fd, message, &bytes, flags) },
-        // SAFETY: as the caller's.
-        (Socket::Portway(_), None) => unsafe { real::sendmsg(fd, message, flags) },
-    }
+    with_empty(|bytes| {
+        // SAFETY: the caller promises the pieces.
+        unsafe { real::gather(bytes, message.msg_iov, message.msg_iovlen) };
+        match (&*socket, Ours::new(&socket)) {
+            (Socket::Portway(_), Some(ours)) => length(to(message).and_then(|to| {
+                if flags & libc::MSG_OOB != 0 { Err(Errno::OPNOTSUPP) } else { ours.send(fd, bytes, to) }
+            })),
+            // SAFETY: as the caller's.
+            (Socket::Route(route), _) => unsafe { send_route(route, fd, message, bytes, flags) },
+            // SAFETY: as the caller's.
+            (Socket::Portway(_), None) => unsafe { real::sendmsg(fd, message, flags) },
+        }
+    })
 }
 
 fn to(message: &msghdr) -> Result<Option<Address>, Errno> {
