@@ -12,7 +12,7 @@ use crate::devices::Seen;
 
 /// `dp_ifindex` of a datapath: the interface index of its local port's device.
 pub(crate) fn dp_ifindex(datapath: &Datapath) -> i32 {
-    datapath.port(0).map_or(0, |port| port.ifindex()) as i32
+    datapath.port_ifindex(0) as i32
 }
 
 /// Writes a datapath's attributes. `cpus`: how many of the upcall port ids by CPU are told.

@@ -139,6 +139,11 @@ impl Datapath {
         self.ports.get(port_no as usize, &self.domain.pin()).cloned()
     }
 
+    /// The interface index of a port's device; 0 if there is no such port, or it has no device.
+    pub fn port_ifindex(&self, port_no: u32) -> u32 {
+        self.ports.get(port_no as usize, &self.domain.pin()).map_or(0, |port| port.ifindex())
+    }
+
     /// Every port, by number.
     pub fn ports(&self) -> Vec<Arc<Vport>> {
         self.ports.iter(&self.domain.pin()).map(|(_, port)| Arc::clone(port)).collect()

@@ -209,15 +209,21 @@ impl Switch {
 
     /// The datapath that the device of that interface index in that namespace belongs to: its own, or any other internal port's.
     pub fn datapath_of_device(&self, netns: NetnsId, ifindex: u32) -> Option<Arc<Datapath>> {
-        let mut datapaths = self.datapaths();
-        datapaths.retain(|datapath| datapath.netns().id() == netns);
-        let own = |datapath: &&Arc<Datapath>| datapath.port(0).is_some_and(|port| port.ifindex() == ifindex);
-        if let Some(datapath) = datapaths.iter().find(own) {
-            return Some(Arc::clone(datapath));
+        {
+            let writer = self.lock();
+            // Inside only now: whoever has the lock may wait until readers have left.
+            let guard = self.domain.pin();
+            let is_own = |datapath: &Datapath| {
+                datapath.netns().id() == netns
+                    && datapath.ports.get(0, &guard).is_some_and(|port| port.ifindex() == ifindex)
+            };
+            if let Some(own) = writer.datapaths.values().find(|entry| is_own(&entry.datapath)) {
+                return Some(Arc::clone(&own.datapath));
+            }
         }
         let mut ports = self.devices.list(Some(netns)).into_iter();
         let port = ports.find(|port| port.port_type() == TYPE_INTERNAL && port.ifindex() == ifindex)?;
-        datapaths.into_iter().find(|datapath| datapath.id() == port.datapath())
+        self.datapath(port.datapath()).filter(|datapath| datapath.netns().id() == netns)
     }
 
     /// The datapath of that id.
