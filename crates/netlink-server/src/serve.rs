@@ -383,13 +383,15 @@ impl NetlinkServer {
             self.bundled.clear();
             self.bundled.push(delivery);
             // Each of those whose group is told travels alone.
-            if connection.takes_bundles && !connection.tells_groups {
+            let in_bundle = connection.takes_bundles && !connection.tells_groups;
+            if in_bundle {
                 self.bundle.clear();
                 self.fill_bundle(client);
             }
             let (bytes, group) = match self.bundled.as_slice() {
-                [Delivery::Datagram(queued)] => (queued.bytes.as_slice(), queued.group),
                 [Delivery::Overrun] => (&OVERRUN[..], 0),
+                // One alone, too, if it may: who receives a bundle need not ask the kernel whose it is.
+                [Delivery::Datagram(queued)] if !in_bundle => (queued.bytes.as_slice(), queued.group),
                 _ => (self.bundle.bytes(), 0),
             };
             let Some(connection) = self.connections.get_mut(&number) else { return };
