@@ -83,6 +83,14 @@ fn clients_of_all_kinds() {
         at = next;
     }
     assert!(next_in_bundle(&bundle, at).is_none() && good.receive(0).unwrap().is_none());
+    // One alone, too: without an acknowledgement there is but the answer.
+    let mut quiet = get_family();
+    quiet[6] = 1;
+    good.send(&quiet).unwrap();
+    let bundle = good.receive(0).unwrap().unwrap();
+    let (datagram, next) = next_in_bundle(&bundle, first_in_bundle(&bundle).expect("a bundle")).unwrap();
+    assert_eq!(datagram, one_by_one[0]);
+    assert!(next_in_bundle(&bundle, next).is_none() && good.receive(0).unwrap().is_none());
     good.send(b"no message at all").unwrap();
     good.send(&get_family()[..20]).unwrap();
     assert!(good.receive(0).unwrap().is_none(), "nothing is no bundle");
