@@ -125,20 +125,16 @@ impl Ours<'_> {
                 if !is_look {
                     unread.at = next;
                     if next_in_bundle(unread.bundle(), next).is_none() {
-                        self.netlink.has_unread.store(false, Ordering::Release);
                         unread.leave(data);
                     }
                 }
                 return Ok(seen);
             }
-            self.netlink.has_unread.store(false, Ordering::Release);
             let looked = unread.look(data);
             if let Ok((len, _)) = looked
                 && unread.keep(len, inode)
             {
-                let is_empty = unread.next(data, inode).is_none();
-                self.netlink.has_unread.store(!is_empty, Ordering::Release);
-                if is_empty {
+                if unread.next(data, inode).is_none() {
                     unread.leave(data);
                 }
                 continue;

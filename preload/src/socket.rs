@@ -53,8 +53,6 @@ pub(crate) struct Netlink {
     pub(crate) has_offered: AtomicBool,
     /// portwayd knows that: what comes may come in bundles.
     pub(crate) takes_bundles: AtomicBool,
-    /// Part of a bundle waits in `unread`.
-    pub(crate) has_unread: AtomicBool,
     /// What has come and was not received. Locked before `link`, if both are.
     pub(crate) unread: ForkLock<Unread>,
     /// Whether the program wants to know for which groups messages were made.
@@ -121,14 +119,6 @@ impl Socket {
         }
     }
 
-    /// Whether something of it can be received without a system call. It was seen to be the program's file descriptor when that came.
-    pub(crate) fn is_at_hand(&self) -> bool {
-        match self {
-            Self::Portway(netlink) => netlink.has_unread.load(Ordering::Acquire),
-            Self::Route(_) => false,
-        }
-    }
-
     /// Whether it is given bundles, which nothing else is.
     pub(crate) fn takes_bundles(&self) -> bool {
         match self {
@@ -168,7 +158,6 @@ impl Socket {
             has_asked: AtomicBool::new(false),
             has_offered: AtomicBool::new(false),
             takes_bundles: AtomicBool::new(false),
-            has_unread: AtomicBool::new(false),
             unread: ForkLock::new(Unread::default()),
             tells_groups: AtomicBool::new(false),
             packet_info: AtomicBool::new(false),

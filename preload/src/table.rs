@@ -23,7 +23,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 
-use crate::lock::{ForkLock, getpid};
+use crate::lock::{ForkLock, Guard, getpid};
 use crate::socket::Socket;
 
 const CHUNK: usize = 256;
@@ -116,13 +116,19 @@ pub(crate) fn find(fd: RawFd) -> Option<Arc<Socket>> {
     }
     let guard = LOCK.lock();
     let socket = shared(slot)?;
-    if socket.is_at_hand() || inode(fd) == Some(socket.inode()) {
-        return Some(socket);
+    recognise(fd, slot, &socket, guard).then_some(socket)
+}
+
+/// Whether a file descriptor still is the socket that was found in its slot. If not, that leaves the slot.
+fn recognise(fd: RawFd, slot: &AtomicPtr<Socket>, socket: &Arc<Socket>, guard: Guard<'_, ()>) -> bool {
+    if inode(fd) == Some(socket.inode()) {
+        return true;
     }
-    let stale = swap(slot, ptr::null_mut());
+    let holds = ptr::eq(slot.load(Ordering::Acquire), Arc::as_ptr(socket));
+    let stale = if holds { swap(slot, ptr::null_mut()) } else { None };
     drop(guard);
     drop(stale);
-    None
+    false
 }
 
 /// As [`find`], to receive. Where bundles come the caller looks ([`is_still`]) at what else comes.
@@ -139,18 +145,7 @@ pub(crate) fn find_to_receive(fd: RawFd) -> Option<Arc<Socket>> {
 
 /// Whether a file descriptor still is that socket; if something else has taken its place, that is known from now on.
 pub(crate) fn is_still(fd: RawFd, socket: &Arc<Socket>) -> bool {
-    if is_borrowed() {
-        return false;
-    }
-    let guard = LOCK.lock();
-    if inode(fd) == Some(socket.inode()) {
-        return true;
-    }
-    let holds = |slot: &&AtomicPtr<Socket>| ptr::eq(slot.load(Ordering::Acquire), Arc::as_ptr(socket));
-    let stale = slot(fd).filter(holds).and_then(|slot| swap(slot, ptr::null_mut()));
-    drop(guard);
-    drop(stale);
-    false
+    !is_borrowed() && slot(fd).is_some_and(|slot| recognise(fd, slot, socket, LOCK.lock()))
 }
 
 /// Whether a file descriptor is the library's own.

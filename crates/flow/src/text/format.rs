@@ -9,7 +9,7 @@ use super::value::{write_field, write_lse, write_tci};
 use super::{NO_NAMES, PortName, format_actions};
 use crate::action::Action;
 use crate::extract::ethertype;
-use crate::field::{Field, FieldId, GROUPS, Group, GroupId, Shape};
+use crate::field::{Field, FieldId, GROUPS, Group, GroupId, Met, Shape};
 use crate::key::{FlowKey, mac_proto};
 use crate::mask::FlowMask;
 
@@ -72,7 +72,7 @@ pub fn format_flow(
 
 /// A key with its mask; without a mask, a packet's key, every field of it.
 pub fn format_key(key: &FlowKey, mask: Option<&FlowMask>, style: Style<'_>) -> String {
-    let writer = Writer { key, mask: mask.map(FlowMask::bits), style };
+    let writer = Writer { key, met: Met::by(key), mask: mask.map(FlowMask::bits), style };
     let mut out = String::new();
     for group in GROUPS {
         match group.shape() {
@@ -92,6 +92,7 @@ pub fn format_key(key: &FlowKey, mask: Option<&FlowMask>, style: Style<'_>) -> S
 
 struct Writer<'a> {
     key: &'a FlowKey,
+    met: Met,
     mask: Option<&'a FlowKey>,
     style: Style<'a>,
 }
@@ -99,7 +100,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Whether a group's fields are to be written at all.
     fn wants(&self, group: &Group) -> bool {
-        group.prerequisite.holds(self.key)
+        self.met.has(group.prerequisite)
             && (self.style.verbose || self.mask.is_none_or(|mask| group.is_matched(mask)))
     }
 

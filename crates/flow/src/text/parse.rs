@@ -8,7 +8,7 @@ use super::tunnel::read_tunnel;
 use super::value::{Pair, read_field, read_lse_part, read_tci, tci};
 use super::{Error, PortNumber};
 use crate::extract::ethertype;
-use crate::field::{FieldId, GROUPS, Group, GroupId, Shape};
+use crate::field::{FieldId, GROUPS, Group, GroupId, Met, Shape};
 use crate::key::{FlowKey, mac_proto};
 use crate::mask::FlowMask;
 
@@ -204,13 +204,13 @@ impl Parser<'_> {
                 return Err(self.lacking(GroupId::Vlan));
             }
         }
+        let met = Met::by(&self.key);
         for &(id, _) in &self.seen {
             let group = id.group();
             let matched = group.is_matched(&self.mask);
             let known = matches!(id, GroupId::Vlan | GroupId::EthType);
             if !known
-                && !(group.prerequisite.holds(&self.key)
-                    && (!matched || group.prerequisite.is_fixed_by(&self.mask)))
+                && !(met.has(group.prerequisite) && (!matched || group.prerequisite.is_fixed_by(&self.mask)))
             {
                 return Err(self.lacking(id));
             }
