@@ -16,6 +16,7 @@ use crate::args::Args;
 use crate::kept::{File, Keeper, restore};
 use crate::netlink_devices;
 use crate::switching::{Switching, Waker};
+use crate::worker::work_in_batches;
 
 /// The socket's name in the folder of sockets.
 const SOCKET_NAME: &str = "netlink.sock";
@@ -59,6 +60,7 @@ pub(crate) fn start(
     let misses = Arc::clone(switching);
     server.take_upcalls_from(Box::new(move |upcalls| misses.take_misses(upcalls)));
     let run = move || {
+        work_in_batches();
         if let Err(error) = server.run() {
             tracing::error!("the netlink server has ended: {error}");
         }

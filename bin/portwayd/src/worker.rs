@@ -92,6 +92,7 @@ impl Handle {
 
 /// Runs worker `index` until it is stopped. A panic costs the packets in its hands, not the switch: the worker begins anew.
 pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: &Tuning) {
+    work_in_batches();
     while !handle.is_stopped() {
         let ended = catch_unwind(AssertUnwindSafe(|| -> std::io::Result<()> {
             Loop::new(switch.worker(index), handle, tuning)?.run();
@@ -111,6 +112,13 @@ pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: &
                 std::thread::sleep(PENALTY);
             }
         }
+    }
+}
+
+/// Asks the system not to interrupt others for each packet that wakes the calling thread. Where that may not be asked, it does.
+pub(crate) fn work_in_batches() {
+    if let Err(error) = portway_sched::work_in_batches() {
+        tracing::debug!("the thread's scheduling stays as it was: {error}");
     }
 }
 

@@ -327,7 +327,8 @@ impl Switch {
     pub(crate) fn worker_for(&self, port: &Vport) -> usize {
         let guard = self.domain.pin();
         let queues = |worker: usize| self.entries(worker).load(&guard);
-        let is_paired = |port: &Vport| !port.is_busy_poll() && port.port_no() != 0;
+        // A bridge's internal port is the host's end of it, which often has no traffic at all.
+        let is_paired = |port: &Vport| !port.is_busy_poll() && port.port_type() != TYPE_INTERNAL;
         if is_paired(port) {
             let odd = |&worker: &usize| {
                 queues(worker).iter().filter(|entry| is_paired(&entry.port)).count() % 2 == 1

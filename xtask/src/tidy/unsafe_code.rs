@@ -13,6 +13,7 @@ const ALLOWED: &[&str] = &[
     "crates/buf/",
     "crates/bpf/",
     "crates/netwatch/src/socket_netns.rs",
+    "crates/sched/",
     "crates/tap/",
     "crates/tunnel-sockets/",
     "crates/vport/src/module.rs",
