@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use portway_netlink_socket::{Answer, Command, Hello, SOCKET_ENV, SOCKET_PATH};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{Errno, IoSlice, retry_on_intr};
+use rustix::io::{Errno, IoSlice, IoSliceMut, retry_on_intr};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, recvmsg, send,
+    sendmsg, socket_with, socketpair,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -174,16 +175,46 @@ pub(crate) fn command(control: BorrowedFd<'_>, command: Command) -> Result<u32, 
     answer(control)
 }
 
-/// Sends a request and waits until it has been carried out. `true`: something was lost, perhaps the answer.
+/// Asks for a port's outlet: its socket and its counters.
+pub(crate) fn outlet(
+    control: BorrowedFd<'_>,
+    dp_ifindex: u32,
+    port_no: u32,
+) -> Result<(OwnedFd, OwnedFd), Failure> {
+    send_all(control, &Command::Outlet { dp_ifindex, port_no }.encode())?;
+    let mut bytes = [0; Answer::LEN];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = retry_on_intr(|| {
+        recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+    });
+    decode_answer(&bytes[..received.map_err(Failure::Gone)?.bytes])?;
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    match <[OwnedFd; 2]>::try_from(fds) {
+        Ok([socket, counters]) => Ok((socket, counters)),
+        // The process may have no more file descriptors.
+        Err(_) => Err(Failure::Refused(Errno::MFILE)),
+    }
+}
+
+/// Sends a request, does something else `meanwhile`, and waits until the request has been carried out. `true`: something was lost,
+/// perhaps the answer.
 pub(crate) fn request(
     data: BorrowedFd<'_>,
     control: BorrowedFd<'_>,
     datagram: &[u8],
+    meanwhile: impl FnOnce(),
 ) -> Result<bool, Failure> {
     // An answer that nobody waited for (a request by `write`, or one whose sender died in a fork) is not that to this request.
     let mut stale = [0; Answer::LEN];
     while recv(control, &mut stale, RecvFlags::DONTWAIT).is_ok_and(|(_, len)| len > 0) {}
     send_all(data, datagram)?;
+    meanwhile();
     answer(control).map(|value| value == Answer::LOST)
 }
 
@@ -208,7 +239,11 @@ fn answer(control: BorrowedFd<'_>) -> Result<u32, Failure> {
     let mut bytes = [0; Answer::LEN];
     let received = retry_on_intr(|| recv(control, &mut bytes, RecvFlags::empty()));
     let (_, len) = received.map_err(Failure::Gone)?;
-    match Answer::decode(&bytes[..len.min(Answer::LEN)]) {
+    decode_answer(&bytes[..len.min(Answer::LEN)])
+}
+
+fn decode_answer(bytes: &[u8]) -> Result<u32, Failure> {
+    match Answer::decode(bytes) {
         Some(Answer { errno: 0, value }) => Ok(value),
         Some(Answer { errno, .. }) => Err(Failure::Refused(Errno::from_raw_os_error(errno as i32))),
         None => Err(Failure::Gone(Errno::CONNRESET)),

@@ -18,6 +18,9 @@
 //!   memberships are told ENOBUFS once, since they have missed something (`loss.rs` says when). Sockets that only listen are connected
 //!   again, too: a thread looks for portwayd while it is away.
 //!
+//! Packets that a program has executed with one output it sends itself, through sockets that portwayd hands over (`execute.rs`,
+//! `outlet.rs`): so it is in the kernel, too.
+//!
 //! For which multicast group a message was made is known once the program has shown that it may want that: by `bind`, a membership,
 //! NETLINK_PKTINFO, or a receive that asks for the address.
 //!
@@ -31,6 +34,7 @@
 mod address;
 mod ancillary;
 mod connection;
+mod execute;
 mod hooks;
 mod kernel;
 mod links;
@@ -41,6 +45,7 @@ mod message;
 mod namespace;
 mod notice;
 mod options;
+mod outlet;
 mod real;
 mod receive;
 mod request;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Sending: a request is complete when this returns.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::address::Address;
 use crate::connection::{self, Failure};
+use crate::execute::{self, Execute, Parts};
+use crate::outlet::Outlets;
 use crate::socket::{Link, Ours};
 use crate::{kernel, loss, message, watch};
 
@@ -33,22 +36,23 @@ impl Ours<'_> {
         self.netlink.has_asked.store(true, Ordering::Relaxed);
         let mut link = self.netlink.link.lock();
         let mut was_offline = !link.is_online;
-        let mut result = self.attempt(&mut link, fd, datagram);
+        let mut left = Cow::Borrowed(datagram);
+        let mut result = self.attempt(&mut link, fd, &mut left);
         if !was_offline && matches!(result, Err(Failure::Gone(_))) {
-            // It has been restarted, or it has ended: nothing of the request is left behind in either case.
+            // It has been restarted, or it has ended: nothing of what is left of the request is left behind in either case.
             self.go_offline(&mut link)?;
             was_offline = true;
-            result = self.attempt(&mut link, fd, datagram);
+            result = self.attempt(&mut link, fd, &mut left);
         }
         let is_new = was_offline && link.is_online;
-        let is_answered = result.is_ok();
+        let is_answered = result.is_ok() && !left.is_empty();
         let result = match result {
-            Ok(()) => self.leave_to_kernel(&mut link, fd, datagram),
+            Ok(()) => self.leave_to_kernel(&mut link, fd, &left),
             Err(Failure::Gone(_)) => {
                 self.go_offline(&mut link)?;
-                match self.is_for_kernel(&link, datagram) {
-                    true => kernel::take_over(self, &link.settings, fd, datagram),
-                    false => self.refuse(&link, datagram),
+                match self.is_for_kernel(&link, &left) {
+                    true => kernel::take_over(self, &link.settings, fd, &left),
+                    false => self.refuse(&link, &left),
                 }
             }
             Err(Failure::Refused(errno)) => Err(errno),
@@ -63,17 +67,68 @@ impl Ours<'_> {
         result.map(|()| datagram.len())
     }
 
-    fn attempt(self, link: &mut Link, fd: RawFd, datagram: &[u8]) -> Result<(), Failure> {
+    /// Has a request carried out. What can be done here is, once, and is not in `left` any more.
+    fn attempt(self, link: &mut Link, fd: RawFd, left: &mut Cow<'_, [u8]>) -> Result<(), Failure> {
         self.go_online(link, connection::open_patiently)?;
-        if message::is_batch(datagram) {
+        if message::is_batch(left) {
             self.take_bundles(link);
         }
+        let Cow::Borrowed(datagram) = *left else { return self.ask(link, fd, left, || ()) };
+        let Some(Parts { executes, rest }) = Parts::of(datagram) else {
+            return self.ask(link, fd, datagram, || ());
+        };
+        let mut outlets = std::mem::take(&mut link.outlets);
+        let result = match outlets.have_all(link.control.as_fd(), &executes) {
+            Ok(true) => self.share(link, fd, &executes, rest, &mut outlets, left),
+            Ok(false) => self.ask(link, fd, datagram, || ()),
+            Err(failure) => Err(failure),
+        };
+        link.outlets = outlets;
+        result
+    }
+
+    /// Sends the packets here and leaves the rest to portwayd, which is at it at the same time.
+    fn share(
+        self,
+        link: &Link,
+        fd: RawFd,
+        executes: &[Execute<'_>],
+        rest: Vec<u8>,
+        outlets: &mut Outlets,
+        left: &mut Cow<'_, [u8]>,
+    ) -> Result<(), Failure> {
+        let mut unsent = None;
+        let result = if rest.is_empty() {
+            unsent = Some(outlets.send(executes));
+            Ok(())
+        } else {
+            self.ask(link, fd, &rest, || unsent = Some(outlets.send(executes)))
+        };
+        // Packets that were sent are not sent again, whatever becomes of the rest.
+        let Some(unsent) = unsent else { return result };
+        let mut refused = Vec::new();
+        unsent.iter().for_each(|execute| execute::append(&mut refused, execute.request));
+        let result = match result {
+            Ok(()) if !refused.is_empty() => {
+                *left = Cow::Owned(refused);
+                return self.ask(link, fd, left, || ());
+            }
+            result => result,
+        };
+        let mut remaining = rest;
+        remaining.extend(refused);
+        *left = Cow::Owned(remaining);
+        result
+    }
+
+    /// Has portwayd carry out a request.
+    fn ask(self, link: &Link, fd: RawFd, datagram: &[u8], meanwhile: impl FnOnce()) -> Result<(), Failure> {
         // SAFETY: the program sends on it, so it is open; should it be closed meanwhile, the send fails.
         let data = unsafe { BorrowedFd::borrow_raw(fd) };
         let dumps = message::dumps_started(datagram);
         // Before the first part can be received.
         self.netlink.dumps.fetch_add(dumps, Ordering::AcqRel);
-        let result = connection::request(data, link.control.as_fd(), datagram);
+        let result = connection::request(data, link.control.as_fd(), datagram, meanwhile);
         match result {
             Ok(false) => {}
             // Perhaps the refusal of a dump.

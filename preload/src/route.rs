@@ -149,7 +149,7 @@ impl Route {
             return Err(Failure::Gone(Errno::BADF));
         };
         let opened = connection::open_for_links(place)?;
-        connection::request(opened.data.as_fd(), opened.control.as_fd(), request).map(drop)
+        connection::request(opened.data.as_fd(), opened.control.as_fd(), request, || ()).map(drop)
     }
 
     /// What the program is to receive in the place of this datagram, not longer; `None`: the datagram itself.

@@ -14,6 +14,7 @@ use rustix::net::sockopt;
 use crate::connection::{self, Failure, Opened, Place};
 use crate::listen::Unread;
 use crate::lock::{ForkLock, forks};
+use crate::outlet::Outlets;
 use crate::route::Route;
 use crate::table::{self, Hidden};
 use crate::watch;
@@ -72,6 +73,8 @@ pub(crate) struct Link {
     pub(crate) control: Hidden,
     pub(crate) is_online: bool,
     pub(crate) settings: Settings,
+    /// What portwayd has handed over: of this connection only.
+    pub(crate) outlets: Outlets,
 }
 
 /// Options, which a new connection is given again.
@@ -162,7 +165,12 @@ impl Socket {
             tells_groups: AtomicBool::new(false),
             packet_info: AtomicBool::new(false),
             next_group: AtomicU32::new(0),
-            link: ForkLock::new(Link { control, is_online, settings: Settings::default() }),
+            link: ForkLock::new(Link {
+                control,
+                is_online,
+                settings: Settings::default(),
+                outlets: Outlets::default(),
+            }),
         };
         if !is_online {
             watch::begin();
@@ -212,6 +220,7 @@ impl<'a> Ours<'a> {
         table::replace(self.whole, theirs.as_fd())?;
         link.control = ours;
         link.is_online = false;
+        link.outlets = Outlets::default();
         watch::begin();
         // What members of groups have missed they are told of when the connection is back.
         if self.netlink.dumps.swap(0, Ordering::AcqRel) > 0 {

@@ -262,6 +262,11 @@ impl Hidden {
         put(fd.as_raw_fd(), hidden())?;
         Ok(Self(ManuallyDrop::new(fd)))
     }
+
+    /// Whether it is still the library's.
+    pub(crate) fn is_ours(&self) -> bool {
+        is_hidden(self.0.as_raw_fd())
+    }
 }
 
 impl AsFd for Hidden {

@@ -8,9 +8,11 @@ use portway_messages::actions::decode_actions;
 use portway_messages::key::decode_metadata;
 use portway_messages::packet::ExecuteRequest;
 use portway_uapi::Errno;
+use portway_vport::Outlet;
 
 use crate::call::{Call, Handled};
 use crate::errno::errno_of;
+use crate::server::{ClientId, Server};
 
 fn decode<'a>(call: &mut Call<'a>) -> Result<ExecuteRequest<'a>, Refusal> {
     let mut request = ExecuteRequest::decode(&call.genl)?;
@@ -72,6 +74,24 @@ fn store_extension(packet: &mut Packet, metadata: &FlowKey) {
         tp_dst: metadata.tun_tp_dst.get(),
         options: metadata.tun_opts[start..].to_vec(),
     }));
+}
+
+impl Server {
+    /// The outlet of a port: through it the client may send by itself what it would ask to be executed with that one output.
+    ///
+    /// # Errors
+    /// EPERM: the client may execute nothing. ENODEV: there is no such datapath or port. What [`Vport::outlet`] says.
+    ///
+    /// [`Vport::outlet`]: portway_vport::Vport::outlet
+    pub fn outlet(&self, id: ClientId, dp_ifindex: u32, port_no: u32) -> Result<Outlet, Errno> {
+        let client = self.clients.get(&id).ok_or(Errno::ENODEV)?;
+        if !client.peer.admin {
+            return Err(Errno::EPERM);
+        }
+        let datapath = self.switch.datapath_of_device(client.peer.netns.id(), dp_ifindex);
+        let port = datapath.and_then(|datapath| datapath.port(port_no)).ok_or(Errno::ENODEV)?;
+        port.outlet()
+    }
 }
 
 pub(crate) fn execute(call: &mut Call<'_>) -> Handled {

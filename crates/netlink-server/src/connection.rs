@@ -2,13 +2,15 @@
 //! One netlink socket: its two connections.
 
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use portway_control::{ClientId, Peer};
 use portway_netlink_socket::{Answer, HELLO_LEN, Hello, group_mark};
-use rustix::io::{Errno, IoSliceMut};
+use portway_vport::Outlet;
+use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send, sockopt,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recv, recvmsg, send, sendmsg, sockopt,
 };
 
 /// The least room that a client has: a message of any length that is sent fits into it.
@@ -135,4 +137,15 @@ pub(crate) fn receive_hello(socket: &OwnedFd) -> Option<Greeting> {
 /// Answers on the control connection. A client that does not read its answers has lost its turn: `false`.
 pub(crate) fn answer(control: &OwnedFd, errno: u32, value: u32) -> bool {
     send(control, &Answer { errno, value }.encode(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok()
+}
+
+/// Answers with an outlet's file descriptors.
+pub(crate) fn answer_with_outlet(control: &OwnedFd, outlet: &Outlet) -> bool {
+    let fds = [outlet.socket.as_fd(), outlet.counters.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let bytes = Answer { errno: 0, value: 0 }.encode();
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    sendmsg(control, &[IoSlice::new(&bytes)], &mut ancillary, flags).is_ok()
 }

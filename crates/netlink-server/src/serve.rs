@@ -20,7 +20,9 @@ use rustix::net::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::connection::{Came, Connection, Greeting, Who, answer, receive, receive_hello};
+use crate::connection::{
+    Came, Connection, Greeting, Who, answer, answer_with_outlet, receive, receive_hello,
+};
 use crate::devices::LinkCounters;
 use crate::error::{Error, io_error};
 use crate::{peer, tunnels};
@@ -290,7 +292,12 @@ impl NetlinkServer {
         let who = who.clone();
         match receive(control, &mut self.buffer) {
             Came::Datagram(len) => {
-                let (errno, value) = match Command::decode(&self.buffer[..len]) {
+                let command = Command::decode(&self.buffer[..len]);
+                if let (Some(Command::Outlet { dp_ifindex, port_no }), Who::Client(client)) = (command, &who)
+                {
+                    return self.outlet(number, *client, dp_ifindex, port_no);
+                }
+                let (errno, value) = match command {
                     Some(command) => match who {
                         Who::Client(client) => self.carry_out(number, client, command),
                         Who::Links(_) => (Errno::OPNOTSUPP.raw_os_error() as u32, 0),
@@ -336,6 +343,20 @@ impl NetlinkServer {
                 connection.takes_bundles = true;
                 (0, 0)
             }
+            // Its answer is no number.
+            Command::Outlet { .. } => (Errno::OPNOTSUPP.raw_os_error() as u32, 0),
+        }
+    }
+
+    /// Hands a port's outlet to a client.
+    fn outlet(&mut self, number: u64, client: ClientId, dp_ifindex: u32, port_no: u32) {
+        let outlet = match self.server.outlet(client, dp_ifindex, port_no) {
+            Ok(outlet) => outlet,
+            Err(errno) => return self.answer(number, errno.0 as u32, 0),
+        };
+        let Some(Connection { open: Some((_, control)), .. }) = self.connections.get(&number) else { return };
+        if !answer_with_outlet(control, &outlet) {
+            self.close(number);
         }
     }
 

@@ -18,6 +18,8 @@
 //! [`group_mark`] says for which multicast group the next one was made, to clients that asked for it. A client that listens much may
 //! ask for several datagrams in one: a [`Bundle`].
 //!
+//! A client that sends many packets by OVS_PACKET_CMD_EXECUTE may ask for the ports' *outlets* ([`Command::Outlet`]) and send by itself.
+//!
 //! What a request answers is lost if the client's socket is full, as on a netlink socket; the [`Answer`] says so.
 //!
 //! A connection for NETLINK_ROUTE is for one thing: each datagram is one RTM_NEWLINK that asks for a tunnel device ([`TunnelDevice`]), and
@@ -35,6 +37,7 @@ pub use bundle::{BUNDLE_MARK, Bundle, first_in_bundle, next_in_bundle};
 pub use client::{Error, NetlinkSocket};
 pub use proof::{make_proof, proves_net_admin};
 pub use protocol::{
-    Answer, Command, HELLO_LEN, Hello, OVERRUN, SOCKET_ENV, SOCKET_PATH, VERSION, group_mark, marked_group,
+    Answer, Command, FLOW_FAMILY, HELLO_LEN, Hello, OVERRUN, PACKET_FAMILY, SOCKET_ENV, SOCKET_PATH, VERSION,
+    group_mark, marked_group,
 };
 pub use tunnel::{TUNNEL_ALIAS, TunnelDevice, TunnelKind, is_tunnel_name};

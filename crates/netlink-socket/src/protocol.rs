@@ -9,6 +9,10 @@ const MAGIC: u32 = 0x4c4e_5750;
 pub const SOCKET_PATH: &str = "/run/portway/netlink.sock";
 /// The environment variable that says where portwayd listens.
 pub const SOCKET_ENV: &str = "PORTWAY_SOCKET";
+/// Message types of the families that a client sends packets and flows with: portwayd gives families these numbers, always.
+pub const PACKET_FAMILY: u16 = 0x23;
+/// See [`PACKET_FAMILY`].
+pub const FLOW_FAMILY: u16 = 0x22;
 /// Bytes of a [`Hello`].
 pub const HELLO_LEN: usize = 16;
 
@@ -84,6 +88,16 @@ pub enum Command {
     TellGroups,
     /// The data connection may hold this many bytes for the client, counted as the kernel counts SO_RCVBUF; within limits.
     Room(u32),
+    /// Hand over a port's outlet: a packet socket through which the client may send frames out of the port by itself, as
+    /// OVS_PACKET_CMD_EXECUTE with that one output would, and a page of memory in which it counts what it has sent (two u64 in host
+    /// order: packets, bytes). Both travel with the answer, in that order. When sending fails the client asks for the frames to be
+    /// executed instead: the port may have gone, or be watched.
+    Outlet {
+        /// The datapath, as in `ovs_header`.
+        dp_ifindex: u32,
+        /// OVS_VPORT_ATTR_PORT_NO.
+        port_no: u32,
+    },
 }
 
 impl Command {
@@ -98,6 +112,7 @@ impl Command {
             Self::TakeBundles => [6, 0, 0, 0],
             Self::TellGroups => [7, 0, 0, 0],
             Self::Room(bytes) => [8, bytes, 0, 0],
+            Self::Outlet { dp_ifindex, port_no } => [9, dp_ifindex, port_no, 0],
         })
     }
 
@@ -112,6 +127,7 @@ impl Command {
             [6, ..] => Some(Self::TakeBundles),
             [7, ..] => Some(Self::TellGroups),
             [8, bytes, ..] => Some(Self::Room(bytes)),
+            [9, dp_ifindex, port_no, _] => Some(Self::Outlet { dp_ifindex, port_no }),
             _ => None,
         }
     }
@@ -177,10 +193,11 @@ mod tests {
             Command::TakeBundles,
             Command::TellGroups,
             Command::Room(1 << 20),
+            Command::Outlet { dp_ifindex: 4, port_no: 65_534 },
         ] {
             assert_eq!(Command::decode(&command.encode()), Some(command));
         }
-        assert_eq!(Command::decode(&[9; 16]), None);
+        assert_eq!(Command::decode(&[10; 16]), None);
         assert_eq!(Command::decode(&[1; 15]), None);
         let answer = Answer { errno: 98, value: 3 };
         assert_eq!(Answer::decode(&answer.encode()), Some(answer));

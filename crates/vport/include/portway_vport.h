@@ -85,7 +85,7 @@ extern "C" {
 #define PORTWAY_PACKET_REFUSED (1 << 5)
 
 /* Version of this ABI. A module built for another one is refused by name. */
-#define PORTWAY_ABI_VERSION 3
+#define PORTWAY_ABI_VERSION 4
 
 /* First word of a `PortModule`: "PWVP". */
 #define PORTWAY_MAGIC 0x50565750u
@@ -417,6 +417,38 @@ struct portway_shortcut_ops {
 	void (*settle)(void *port);
 };
 
+/* A port's outlet: two file descriptors, which whoever is given them closes. */
+struct portway_outlet_fds {
+	/* A socket: each message that is written to it is a frame that leaves through the port's device. */
+	int32_t socket;
+	/*
+	 * A file of at least 16 bytes that cannot shrink, for a shared mapping. Whoever sends adds to two u64 there, in host order: packets
+	 * and bytes.
+	 */
+	int32_t counters;
+};
+
+/* What has been sent through a port's outlets since it was made. */
+struct portway_outlet_counters {
+	/* Frames. */
+	uint64_t packets;
+	/* Bytes. */
+	uint64_t bytes;
+};
+
+/*
+ * Outlets: what a port type offers through whose ports other processes may send by themselves. The caller serializes `open` and `close`
+ * for each port.
+ */
+struct portway_outlet_ops {
+	/* Gives out the port's outlet: the same one until `close`. -EOPNOTSUPP: this port has none. */
+	int32_t (*open)(void *port, struct portway_outlet_fds *outlet);
+	/* Nothing leaves through what `open` has given out any more: whoever has it finds that sending fails. `destroy` does so, too. */
+	void (*close)(void *port);
+	/* Reads the counters: sums over all outlets that there were. They are as true as those who sent. */
+	int32_t (*sent)(void *port, struct portway_outlet_counters *counters);
+};
+
 /* The table that a module exports as `portway_vport_type_<N>`. */
 struct portway_port_module {
 	/* `MAGIC`. */
@@ -493,6 +525,8 @@ struct portway_port_module {
 	int64_t (*rx_missed)(void *port);
 	/* Shortcuts between ports of this type; null: there are none. */
 	const struct portway_shortcut_ops *shortcuts;
+	/* Outlets of ports of this type; null: there are none. */
+	const struct portway_outlet_ops *outlets;
 };
 
 /* The type of a module's one exported symbol: PORTWAY_MODULE(42) = { ... }; */

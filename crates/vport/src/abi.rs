@@ -17,10 +17,12 @@
 #![allow(unsafe_code)]
 
 pub mod export;
+mod export_outlet;
 mod export_shortcut;
 pub(crate) mod handle;
 pub mod host;
 pub(crate) mod kind;
+pub(crate) mod outlet;
 pub(crate) mod shortcut;
 
 use std::ffi::{c_char, c_void};
@@ -29,7 +31,7 @@ pub use portway_buf::tunnel_flags;
 use portway_buf::{PoolHandle, RawPacket};
 
 /// Version of this ABI. A module built for another one is refused by name.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// First word of a [`PortModule`]: "PWVP".
 pub const MAGIC: u32 = 0x5056_5750;
@@ -313,6 +315,40 @@ pub struct ShortcutOps {
     pub settle: unsafe extern "C" fn(port: *mut c_void),
 }
 
+/// A port's outlet: two file descriptors, which whoever is given them closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct OutletFds {
+    /// A socket: each message that is written to it is a frame that leaves through the port's device.
+    pub socket: i32,
+    /// A file of at least 16 bytes that cannot shrink, for a shared mapping. Whoever sends adds to two u64 there, in host order: packets
+    /// and bytes.
+    pub counters: i32,
+}
+
+/// What has been sent through a port's outlets since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OutletCounters {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Outlets: what a port type offers through whose ports other processes may send by themselves. The caller serializes `open` and `close`
+/// for each port.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct OutletOps {
+    /// Gives out the port's outlet: the same one until `close`. -EOPNOTSUPP: this port has none.
+    pub open: unsafe extern "C" fn(port: *mut c_void, outlet: *mut OutletFds) -> i32,
+    /// Nothing leaves through what `open` has given out any more: whoever has it finds that sending fails. `destroy` does so, too.
+    pub close: unsafe extern "C" fn(port: *mut c_void),
+    /// Reads the counters: sums over all outlets that there were. They are as true as those who sent.
+    pub sent: unsafe extern "C" fn(port: *mut c_void, counters: *mut OutletCounters) -> i32,
+}
+
 /// The table that a module exports as `portway_vport_type_<N>`.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -382,6 +418,8 @@ pub struct PortModule {
     pub rx_missed: Option<unsafe extern "C" fn(port: *mut c_void) -> i64>,
     /// Shortcuts between ports of this type; null: there are none.
     pub shortcuts: *const ShortcutOps,
+    /// Outlets of ports of this type; null: there are none.
+    pub outlets: *const OutletOps,
 }
 
 // SAFETY: a PortModule is a constant table: its pointers are to static strings, static arrays and functions.

@@ -28,6 +28,7 @@ mod howto {}
 pub use abi::export::LinkedModule;
 pub use abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
 pub use abi::kind::{OptionInfo, PortKind, TypeInfo, TypeRef};
+pub use abi::outlet::Outlet;
 pub use abi::{export, host};
 pub use device_table::DeviceTable;
 pub use error::Error;

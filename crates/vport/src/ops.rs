@@ -8,11 +8,13 @@
 //! 4. Drop: give back everything that `create` took. Nothing else runs on the port any more.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use portway_buf::{Batch, Packet, PoolRef};
 
-use crate::abi::{PortInfo, ShortcutCounters, ShortcutKey, ShortcutMasks, TunnelInfo, TxReport};
+use crate::abi::{
+    OutletCounters, PortInfo, ShortcutCounters, ShortcutKey, ShortcutMasks, TunnelInfo, TxReport,
+};
 
 /// First type number that OVS will never use: Portway's own types (`null`, `pcap`, ...) start here.
 pub const TYPE_PRIVATE: u32 = 1000;
@@ -68,6 +70,8 @@ pub trait PortType: Sized + Send + Sync + 'static {
     const TUNNEL: bool = false;
     /// Whether the type can carry frames between its ports by itself: false leaves the `shortcut_*` methods out of the table.
     const SHORTCUTS: bool = false;
+    /// Whether other processes may send through ports of the type by themselves: false leaves the `outlet_*` methods out of the table.
+    const OUTLETS: bool = false;
 
     /// Makes a port. Errors reach the client unchanged; on failure nothing may be left behind. May block.
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno>;
@@ -140,6 +144,19 @@ pub trait PortType: Sized + Send + Sync + 'static {
 
     /// Waits until frames that came before the call are counted.
     fn shortcut_settle(&self) {}
+
+    /// The port's outlet, for another process: a socket and where to count. See [`crate::abi::OutletOps`].
+    fn outlet_open(&self) -> Result<(OwnedFd, OwnedFd), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Makes what was given out useless, at once.
+    fn outlet_close(&self) {}
+
+    /// What has been sent through outlets since the port was made.
+    fn outlet_sent(&self) -> OutletCounters {
+        OutletCounters::default()
+    }
 }
 
 impl CreateParams<'_> {

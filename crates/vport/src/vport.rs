@@ -5,13 +5,14 @@
 //! therefore must not be dropped by a worker (destroying may block).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use portway_buf::{Batch, DropCounts, DropReason, Packet, PacketKind, Pool, TunnelKey};
 
 use crate::abi::handle::{PortHandle, RX_QUEUES_MAX, TxOutcome};
 use crate::abi::kind::PortKind;
+use crate::abi::outlet::Outlet;
 use crate::abi::{PortInfo, TunnelInfo, info_flags, refused};
 use crate::gone::Gone;
 use crate::limit::RateLimit;
@@ -88,6 +89,8 @@ pub struct Vport {
     over_mtu_lines: RateLimit,
     taps: Taps,
     bypass: OnceLock<Box<dyn Bypass>>,
+    /// Held while the outlet is opened or closed.
+    outlet: Mutex<()>,
 }
 
 impl Vport {
@@ -115,6 +118,7 @@ impl Vport {
             over_mtu_lines: RateLimit::new(5, 1),
             taps: Taps::default(),
             bypass: OnceLock::new(),
+            outlet: Mutex::default(),
         };
         vport.store_info(&info);
         Arc::new(vport)
@@ -185,9 +189,36 @@ impl Vport {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Stops traffic at once: `rx` gives nothing and `tx` drops from now on. For a port that is leaving.
+    /// Stops traffic at once: `rx` gives nothing, `tx` drops and nothing leaves through an outlet from now on. For a port that is leaving.
     pub fn stop(&self) {
         self.alive.store(false, Ordering::Relaxed);
+        self.close_outlet();
+    }
+
+    /// What another process needs to send through the port by itself, until the port leaves or is tapped.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP: such a port has none. ENODEV: it is leaving. EBUSY: somebody wants to see all packets. What the type says.
+    pub fn outlet(&self) -> Result<Outlet, Errno> {
+        // Whoever closes it first says why, then takes this lock: so it is seen here, or the outlet is closed after it was opened.
+        let _opening = self.lock_outlet();
+        if !self.is_alive() {
+            return Err(Errno::ENODEV);
+        }
+        if self.is_tapped() {
+            return Err(Errno::EBUSY);
+        }
+        self.handle.outlet_open()
+    }
+
+    fn close_outlet(&self) {
+        let _closing = self.lock_outlet();
+        self.handle.outlet_close();
+    }
+
+    fn lock_outlet(&self) -> MutexGuard<'_, ()> {
+        // It guards no data of ours.
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops traffic and puts the reference on the port's module back. After the port has left all tables.
@@ -494,6 +525,7 @@ impl Vport {
         if let Some(bypass) = self.bypass.get() {
             bypass.stop(self);
         }
+        self.close_outlet();
     }
 
     /// Whether somebody wants to see all packets.
@@ -531,6 +563,10 @@ impl Vport {
         }
         let mut stats = PortStats::from(self.counters.sum());
         stats.rx_dropped += self.rx_missed();
+        // One that cannot say at the moment has said so in the log. Other processes count, who may say anything.
+        let sent = self.handle.outlet_sent().unwrap_or_default();
+        stats.tx_packets = stats.tx_packets.wrapping_add(sent.packets);
+        stats.tx_bytes = stats.tx_bytes.wrapping_add(sent.bytes);
         stats
     }
 

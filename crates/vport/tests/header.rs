@@ -11,8 +11,9 @@ use std::process::Command;
 
 use portway_buf::{PoolHandle, RawPacket};
 use portway_vport::abi::{
-    ABI_VERSION, E_PANIC, HostApi, MAGIC, NAME_SIZE, OptionSpec, PortInfo, PortModule, PortParams,
-    ShortcutCounters, ShortcutKey, ShortcutMasks, ShortcutOps, TUNNEL_OPTIONS_MAX, TunnelInfo, TxReport,
+    ABI_VERSION, E_PANIC, HostApi, MAGIC, NAME_SIZE, OptionSpec, OutletCounters, OutletFds, OutletOps,
+    PortInfo, PortModule, PortParams, ShortcutCounters, ShortcutKey, ShortcutMasks, ShortcutOps,
+    TUNNEL_OPTIONS_MAX, TunnelInfo, TxReport,
 };
 
 const BUF_LIB: &str = include_str!("../../buf/src/lib.rs");
@@ -40,6 +41,9 @@ const SOURCES: &[(&str, &[&str])] = &[
             "ShortcutKey",
             "ShortcutCounters",
             "ShortcutOps",
+            "OutletFds",
+            "OutletCounters",
+            "OutletOps",
             "PortModule",
         ],
     ),
@@ -123,6 +127,9 @@ fn in_rust() -> BTreeMap<String, i64> {
     layout!(rust, ABI, ShortcutKey { layout, pad, window });
     layout!(rust, ABI, ShortcutCounters { packets, bytes, used_ns, tcp_flags });
     layout!(rust, ABI, ShortcutOps { set_masks, add, end, read, free, settle });
+    layout!(rust, ABI, OutletFds { socket, counters });
+    layout!(rust, ABI, OutletCounters { packets, bytes });
+    layout!(rust, ABI, OutletOps { open, close, sent });
     layout!(
         rust,
         ABI,
@@ -146,7 +153,8 @@ fn in_rust() -> BTreeMap<String, i64> {
             tx,
             egress_tunnel,
             rx_missed,
-            shortcuts
+            shortcuts,
+            outlets
         }
     );
     let constants = constants().into_iter().map(|(name, value)| (format!("constant {name}"), value));

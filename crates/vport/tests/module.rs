@@ -263,7 +263,7 @@ fn unsuitable_modules_are_refused_by_name() {
     let error = refusal(3020, &["ABI=77"]);
     assert!(matches!(error, ModuleError::WrongVersion { theirs: 77, .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("version 77") && text.contains("version 3;") && text.contains("rebuild"), "{text}");
+    assert!(text.contains("version 77") && text.contains("version 4;") && text.contains("rebuild"), "{text}");
     assert!(matches!(refusal(3021, &["MAGIC=1"]), ModuleError::BadMagic { magic: 1, .. }));
     assert!(matches!(refusal(3022, &["SIZE=8"]), ModuleError::WrongSize { theirs: 8, .. }));
     assert!(matches!(refusal(3023, &["TABLE_TYPE=9"]), ModuleError::WrongType { theirs: 9, .. }));

@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Fault, LIVE, faulty, port, registry};
 use portway_buf::{BATCH_MAX, Batch, DropCounts, DropReason, Gso, Offload, Packet, PacketKind, Pool};
-use portway_vport::{DeviceTable, Errno, PortCounter, PortName, PortStats, Vport};
+use portway_vport::{DeviceTable, Direction, Errno, PortCounter, PortName, PortStats, Tap, Vport};
 
 fn frames(pool: &mut Pool, lengths: &[usize]) -> Batch {
     lengths.iter().map(|&len| pool.copy(&vec![0x45; len]).unwrap()).collect()
@@ -209,6 +211,42 @@ fn options_and_info_pass_through() {
     assert_eq!((info.ifindex, info.mac, info.rx_queues, info.link_up), (7, [2, 0, 0, 0, 0, 9], 1, 1));
     assert_eq!(port.info(), info);
     assert_eq!(port.handle().rx_fd(0), Some(0));
+}
+
+struct NoTap;
+
+impl Tap for NoTap {
+    fn packet(&self, _: Direction, _: &Packet) {}
+}
+
+#[test]
+fn an_outlet_is_taken_back_when_all_must_be_seen_and_when_the_port_leaves() {
+    let registry = registry();
+    let port = port(&registry);
+    let taken_back = |port: &Vport| port.stats().tx_packets / 1000;
+    assert!(port.outlet().is_ok() && port.outlet().is_ok());
+    assert_eq!(taken_back(&port), 0);
+    let tap: Arc<dyn Tap> = Arc::new(NoTap);
+    port.tap(&tap);
+    assert_eq!(taken_back(&port), 1);
+    assert_eq!(port.outlet().unwrap_err(), Errno::EBUSY);
+    port.untap(&tap);
+    assert!(port.outlet().is_ok());
+    port.stop();
+    assert_eq!(taken_back(&port), 2);
+    assert_eq!(port.outlet().unwrap_err(), Errno::ENODEV);
+}
+
+#[test]
+fn an_outlet_that_fails_harms_nothing_else() {
+    let registry = registry();
+    let port = faulty(&registry, Fault::Outlet).unwrap();
+    assert_eq!(port.outlet().unwrap_err(), Errno::EIO);
+    assert_eq!(port.stats(), PortStats::default());
+    assert_eq!(send(&port, &[60]), []);
+    assert_eq!(port.stats().tx_packets, 1);
+    port.stop();
+    assert_eq!(port.handle().faults(), 3, "those that could say so");
 }
 
 #[test]

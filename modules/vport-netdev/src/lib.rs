@@ -11,12 +11,15 @@
 //!
 //! Frames of hot flows can go from one port to another in the kernel, without passing through this process: `shortcut.rs`.
 //!
+//! Other processes may send through a port by themselves: `outlet.rs`.
+//!
 //! A virtio-net header stands in front of each frame in both directions, so partial checksums and 64 KiB segments cross
 //! untouched. Both ways in belong to this process: when it goes, also by kill -9, the device is the host's again.
 
 mod attach;
 mod claim;
 mod filter;
+mod outlet;
 mod overflow;
 mod port;
 mod rx;

@@ -3,16 +3,19 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portway_buf::{Batch, PoolRef};
 use portway_netwatch::Netns;
-use portway_vport::abi::{PortInfo, ShortcutCounters, ShortcutKey, ShortcutMasks, TxReport, info_flags};
+use portway_vport::abi::{
+    OutletCounters, PortInfo, ShortcutCounters, ShortcutKey, ShortcutMasks, TxReport, info_flags,
+};
 use portway_vport::ops::{CreateParams, Errno, PortType};
 
 use crate::attach::{Attached, attach};
 use crate::claim;
+use crate::outlet::Outlets;
 use crate::rx::RxQueue;
 use crate::short_tag::ShortTags;
 use crate::shortcut::{self, Output, Shortcuts};
@@ -29,7 +32,11 @@ const ETHERNET_HEADER: u32 = 14;
 /// Receiving and sending have one thread at a time for each queue, so the locks are never waited for; they keep a caller that
 /// breaks that rule from doing harm.
 pub struct NetdevPort {
+    /// Dropped before the device is given back.
+    outlets: Mutex<Outlets>,
     device: Attached,
+    /// Where the device is; `None`: where the process is.
+    namespace: Option<Netns>,
     rx: Mutex<RxQueue>,
     tx: Vec<Mutex<TxQueue>>,
     /// What the device was when it was last seen.
@@ -53,6 +60,7 @@ impl PortType for NetdevPort {
     const TYPE: u32 = TYPE_NETDEV;
     const NAME: &'static CStr = c"netdev";
     const SHORTCUTS: bool = true;
+    const OUTLETS: bool = true;
 
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         let namespace = params.netns.map(Netns::from_borrowed).transpose();
@@ -70,7 +78,9 @@ impl PortType for NetdevPort {
             last: Mutex::new(info),
             shortcuts: Mutex::default(),
             short_tags: ShortTags::default(),
+            outlets: Mutex::default(),
             device,
+            namespace,
         };
         // A device that went away while it was being bound is no port.
         port.device.socket.device(port.device.ifindex).ok_or(Errno(libc::ENODEV))?;
@@ -145,5 +155,20 @@ impl PortType for NetdevPort {
 
     fn shortcut_settle(&self) {
         shortcut::settle();
+    }
+
+    fn outlet_open(&self) -> Result<(OwnedFd, OwnedFd), Errno> {
+        if self.device.layer3 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        lock(&self.outlets).open(self.namespace.as_ref(), self.device.ifindex)
+    }
+
+    fn outlet_close(&self) {
+        lock(&self.outlets).close();
+    }
+
+    fn outlet_sent(&self) -> OutletCounters {
+        lock(&self.outlets).sent()
     }
 }

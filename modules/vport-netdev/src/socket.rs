@@ -26,6 +26,9 @@ const SO_RCVPRIORITY: c_int = 82;
 /// SO_NETNS_COOKIE, asm-generic/socket.h.
 const SO_NETNS_COOKIE: c_int = 71;
 
+/// BPF_RET | BPF_K, linux/filter.h: so many bytes of each frame are for the socket.
+const BPF_RET_K: u16 = 0x06;
+
 /// struct tpacket_stats, linux/if_packet.h.
 #[repr(C)]
 #[derive(Default)]
@@ -60,6 +63,43 @@ impl PacketSocket {
         socket.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BYTES)?;
         socket.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BYTES)?;
         Ok(socket)
+    }
+
+    /// A socket in the calling thread's namespace through which frames are only sent, out of one device, by whoever has it. It can
+    /// receive nothing, also if that one binds it otherwise.
+    pub(crate) fn for_sending(ifindex: u32) -> Result<Self, Errno> {
+        // SAFETY: no pointers; the result is checked before it is owned.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, missed: AtomicU64::new(0) };
+        let mut nothing = libc::sock_filter { code: BPF_RET_K, jt: 0, jf: 0, k: 0 };
+        socket.set(
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            libc::sock_fprog { len: 1, filter: &raw mut nothing },
+        )?;
+        socket.set(libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 1)?;
+        socket.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BYTES)?;
+        socket.bind_to_send(ifindex)?;
+        Ok(socket)
+    }
+
+    /// Sends through that device from now on; 0: through none, so that sending fails with ENXIO.
+    pub(crate) fn bind_to_send(&self, ifindex: u32) -> Result<(), Errno> {
+        let address = link_address(ifindex);
+        // SAFETY: a sockaddr_ll of that size lives through the call.
+        let result = unsafe {
+            libc::bind(self.fd.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32)
+        };
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
+    }
+
+    /// Another descriptor of the same socket.
+    pub(crate) fn try_clone(&self) -> Result<OwnedFd, Errno> {
+        self.fd.try_clone().map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
     }
 
     /// Whether a frame's priority can be handed to the kernel with it. It comes with none: no wire carries it.

@@ -150,6 +150,11 @@ impl Lab {
         command
     }
 
+    /// One of the project's programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        programs().join(name)
+    }
+
     /// The library that is loaded into stock programs.
     pub fn preload(&self) -> PathBuf {
         programs().join("libportway_netlink.so")

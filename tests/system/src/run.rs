@@ -44,6 +44,12 @@ pub fn background(command: &mut Command) -> Background {
 #[derive(Debug)]
 pub struct Background(pub(crate) Child);
 
+impl From<Child> for Background {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Background {
     /// What the program says, if that was piped and nobody has taken it yet.
     pub fn take_output(&mut self) -> BufReader<ChildStdout> {

@@ -124,6 +124,11 @@ pub const fn module_table<T: PortType>() -> PortModule {
         } else {
             std::ptr::null()
         },
+        outlets: if T::OUTLETS {
+            &raw const *super::export_outlet::Table::<T>::OPS
+        } else {
+            std::ptr::null()
+        },
     }
 }
 

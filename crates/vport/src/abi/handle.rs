@@ -318,7 +318,7 @@ impl PortHandle {
     }
 
     #[cold]
-    fn fault(&self, callback: &str, what: &str) {
+    pub(super) fn fault(&self, callback: &str, what: &str) {
         self.faults.fetch_add(1, Ordering::Relaxed);
         self.kind.count_fault_limited(callback, &self.name, what, &self.fault_lines);
     }

@@ -5,10 +5,12 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use portway_buf::{Batch, Class, PoolRef};
-use portway_vport::abi::{PortInfo, TxReport, info_flags};
+use portway_vport::abi::{OutletCounters, PortInfo, TxReport, info_flags};
 use portway_vport::ops::{CreateParams, Errno, PortType};
 use portway_vport::{LinkedModule, NetnsId, PortName, Registry, Vport, VportConfig};
 
@@ -38,6 +40,7 @@ pub(crate) enum Fault {
     Drop = b'x',
     /// No fault: MTU 1500, no offloads.
     Mtu = b'u',
+    Outlet = b'w',
     /// No fault: a layer-3 port.
     Layer3 = b'3',
 }
@@ -45,6 +48,8 @@ pub(crate) enum Fault {
 pub(crate) struct LoopPort {
     fault: u8,
     queue: Mutex<Batch>,
+    /// Whether its outlet is out, and how often one was taken back.
+    outlets: Mutex<(bool, u64)>,
 }
 
 impl LoopPort {
@@ -63,6 +68,7 @@ impl Drop for LoopPort {
 impl PortType for LoopPort {
     const TYPE: u32 = TYPE_LOOP;
     const NAME: &'static CStr = c"loop";
+    const OUTLETS: bool = true;
 
     fn create(params: &CreateParams<'_>) -> Result<Self, Errno> {
         let fault = params.options.first().copied().unwrap_or(0);
@@ -71,7 +77,7 @@ impl PortType for LoopPort {
             return Err(Errno::ENODEV);
         }
         LIVE.set(LIVE.get() + 1);
-        Ok(Self { fault, queue: Mutex::default() })
+        Ok(Self { fault, queue: Mutex::default(), outlets: Mutex::default() })
     }
 
     fn info(&self) -> PortInfo {
@@ -105,6 +111,26 @@ impl PortType for LoopPort {
         }
         std::mem::swap(batch, &mut self.queue.lock().unwrap());
         Ok(())
+    }
+
+    /// Files that are no outlet, but open.
+    fn outlet_open(&self) -> Result<(OwnedFd, OwnedFd), Errno> {
+        self.trip(Fault::Outlet, "told to fail in outlet_open");
+        self.outlets.lock().unwrap().0 = true;
+        let open = || File::open("/dev/null").map(OwnedFd::from).map_err(|_| Errno::EIO);
+        Ok((open()?, open()?))
+    }
+
+    fn outlet_close(&self) {
+        self.trip(Fault::Outlet, "told to fail in outlet_close");
+        let (is_out, taken_back) = &mut *self.outlets.lock().unwrap();
+        *taken_back += u64::from(std::mem::take(is_out));
+    }
+
+    /// Packets: how often the outlet was taken back, times 1000.
+    fn outlet_sent(&self) -> OutletCounters {
+        self.trip(Fault::Outlet, "told to fail in outlet_sent");
+        OutletCounters { packets: self.outlets.lock().unwrap().1 * 1000, bytes: 0 }
     }
 
     fn rx_fd(&self, _queue: usize) -> Option<i32> {
