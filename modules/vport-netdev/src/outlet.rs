@@ -4,30 +4,42 @@
 //!
 //! The socket is one that this process has, too. To unbind it takes it away from all who have it, at once: sending fails with ENXIO.
 
+use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portway_netwatch::Netns;
-use portway_vport::abi::OutletCounters;
+use portway_vport::abi::{OutletCounters, log_level};
+use portway_vport::host;
 use portway_vport::ops::Errno;
 
+use crate::attach::Attached;
 use crate::socket::PacketSocket;
 
 /// Bytes of the counters' file: a page, of which the first 16 are in use.
 const PAGE: usize = 4096;
 
+/// So many closed outlets are still looked at.
+const CLOSED_KEPT: usize = 4;
+
 /// An outlet that is open.
 struct Outlet {
-    socket: PacketSocket,
+    socket: Lent,
     page: Page,
 }
 
-impl Drop for Outlet {
+/// A socket that others have, too, until this is dropped.
+struct Lent(PacketSocket);
+
+impl Drop for Lent {
+    /// Takes the device from the socket, for all who have it. A frame that is being sent at this moment may still leave.
     fn drop(&mut self) {
-        // It fails for a device that has gone, through which nothing is sent anyway.
-        let _ = self.socket.bind_to_send(0);
+        if let Err(errno) = self.0.bind_to_send(0) {
+            let line = format!("an outlet cannot be taken back (error {})", errno.0);
+            host::log(log_level::ERROR, &line);
+        }
     }
 }
 
@@ -35,48 +47,48 @@ impl Drop for Outlet {
 #[derive(Default)]
 pub(crate) struct Outlets {
     open: Option<Outlet>,
-    /// What was sent through those that are closed.
+    /// Those of the last ones that were closed: what they sent until then may be counted a moment later.
+    closed: VecDeque<Page>,
+    /// What was sent through those before.
     before: OutletCounters,
     /// The most that was ever told: others may make the numbers smaller.
     told: OutletCounters,
 }
 
 impl Outlets {
-    /// The outlet, made if need be, in the namespace of the device.
-    pub(crate) fn open(
-        &mut self,
-        namespace: Option<&Netns>,
-        ifindex: u32,
-    ) -> Result<(OwnedFd, OwnedFd), Errno> {
+    /// The outlet of a device, made if need be.
+    pub(crate) fn open(&mut self, device: &Attached) -> Result<(OwnedFd, OwnedFd), Errno> {
         let outlet = match self.open.take() {
             Some(outlet) => outlet,
             None => {
-                let socket = || PacketSocket::for_sending(ifindex);
-                let socket = match namespace {
-                    None => socket()?,
-                    Some(namespace) => namespace.run(socket).map_err(|error| Errno(error.errno()))??,
-                };
+                let namespace = Netns::of_socket(&device.socket).map_err(|error| Errno(error.errno()))?;
+                let socket = namespace.run(|| PacketSocket::for_sending(device.ifindex));
+                let socket = Lent(socket.map_err(|error| Errno(error.errno()))??);
                 Outlet { socket, page: Page::new()? }
             }
         };
         let outlet = self.open.insert(outlet);
         let counters = outlet.page.file.try_clone();
         let counters = counters.map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
-        Ok((outlet.socket.try_clone()?, counters))
+        Ok((outlet.socket.0.try_clone()?, counters))
     }
 
     /// Makes what was given out useless.
     pub(crate) fn close(&mut self) {
-        if let Some(outlet) = self.open.take() {
-            // Unbound first: what was sent until then may be counted yet.
-            let _ = outlet.socket.bind_to_send(0);
-            self.before = sum(self.before, outlet.page.read());
+        let Some(Outlet { socket, page }) = self.open.take() else { return };
+        drop(socket);
+        self.closed.push_back(page);
+        if self.closed.len() > CLOSED_KEPT
+            && let Some(oldest) = self.closed.pop_front()
+        {
+            self.before = sum(self.before, oldest.read());
         }
     }
 
     /// What has been sent.
     pub(crate) fn sent(&mut self) -> OutletCounters {
-        let now = self.open.as_ref().map_or(self.before, |outlet| sum(self.before, outlet.page.read()));
+        let pages = self.closed.iter().chain(self.open.as_ref().map(|outlet| &outlet.page));
+        let now = pages.map(Page::read).fold(self.before, sum);
         self.told.packets = self.told.packets.max(now.packets);
         self.told.bytes = self.told.bytes.max(now.bytes);
         self.told

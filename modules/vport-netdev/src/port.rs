@@ -35,8 +35,6 @@ pub struct NetdevPort {
     /// Dropped before the device is given back.
     outlets: Mutex<Outlets>,
     device: Attached,
-    /// Where the device is; `None`: where the process is.
-    namespace: Option<Netns>,
     rx: Mutex<RxQueue>,
     tx: Vec<Mutex<TxQueue>>,
     /// What the device was when it was last seen.
@@ -80,7 +78,6 @@ impl PortType for NetdevPort {
             short_tags: ShortTags::default(),
             outlets: Mutex::default(),
             device,
-            namespace,
         };
         // A device that went away while it was being bound is no port.
         port.device.socket.device(port.device.ifindex).ok_or(Errno(libc::ENODEV))?;
@@ -161,7 +158,7 @@ impl PortType for NetdevPort {
         if self.device.layer3 {
             return Err(Errno::EOPNOTSUPP);
         }
-        lock(&self.outlets).open(self.namespace.as_ref(), self.device.ifindex)
+        lock(&self.outlets).open(&self.device)
     }
 
     fn outlet_close(&self) {

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portway_vport::abi::log_level;
@@ -240,6 +240,12 @@ impl PacketSocket {
         // SAFETY: these requests read and write one ifreq, which lives through the call, as does what it points to.
         let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), number, std::ptr::from_mut(request)) };
         (result >= 0).then_some(())
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
