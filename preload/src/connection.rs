@@ -181,6 +181,7 @@ pub(crate) fn outlet(
     dp_ifindex: u32,
     port_no: u32,
 ) -> Result<(OwnedFd, OwnedFd), Failure> {
+    drop_stale(control);
     send_all(control, &Command::Outlet { dp_ifindex, port_no }.encode())?;
     let mut bytes = [0; Answer::LEN];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -210,12 +211,16 @@ pub(crate) fn request(
     datagram: &[u8],
     meanwhile: impl FnOnce(),
 ) -> Result<bool, Failure> {
-    // An answer that nobody waited for (a request by `write`, or one whose sender died in a fork) is not that to this request.
-    let mut stale = [0; Answer::LEN];
-    while recv(control, &mut stale, RecvFlags::DONTWAIT).is_ok_and(|(_, len)| len > 0) {}
+    drop_stale(control);
     send_all(data, datagram)?;
     meanwhile();
     answer(control).map(|value| value == Answer::LOST)
+}
+
+/// An answer that nobody waited for (a request by `write`, or one whose sender died in a fork) is not that to the next request.
+fn drop_stale(control: BorrowedFd<'_>) {
+    let mut stale = [0; Answer::LEN];
+    while recv(control, &mut stale, RecvFlags::DONTWAIT).is_ok_and(|(_, len)| len > 0) {}
 }
 
 /// Sends, also on a socket that does not wait: a netlink request never waits for a reader.
