@@ -18,8 +18,10 @@ use crate::connection::{self, Failure};
 use crate::execute::Execute;
 use crate::table::Hidden;
 
-/// Ports whose outlets a connection has at most. Packets for others go to portwayd.
+/// Ports that a connection knows at most. Packets for others go to portwayd.
 const OUTLETS_MAX: usize = 256;
+/// After so many of those all ports are forgotten: some will have gone.
+const STRANGERS_MAX: u32 = 65_536;
 /// So many packets for a port without an outlet go to portwayd before it is asked for one again.
 const PATIENCE: u32 = 4096;
 /// Bytes of the counters' page in use: packets and bytes.
@@ -42,7 +44,11 @@ enum Way {
 
 /// The outlets of a connection, by `dp_ifindex` and port number.
 #[derive(Debug, Default)]
-pub(crate) struct Outlets(BTreeMap<(u32, u32), Way>);
+pub(crate) struct Outlets {
+    ways: BTreeMap<(u32, u32), Way>,
+    /// Packets for ports for which there was no room.
+    strangers: u32,
+}
 
 impl Outlets {
     /// Makes sure that there is an outlet for each of the packets; `false`: there is not. portwayd is asked for those that are missing.
@@ -55,9 +61,9 @@ impl Outlets {
         executes: &[Execute<'_>],
     ) -> Result<bool, Failure> {
         for execute in executes {
-            let is_full = self.0.len() >= OUTLETS_MAX;
+            let is_full = self.ways.len() >= OUTLETS_MAX;
             let port = (execute.dp_ifindex, execute.port_no);
-            match self.0.get_mut(&port) {
+            match self.ways.get_mut(&port) {
                 // The program may have closed it.
                 Some(Way::Open(outlet)) if outlet.socket.is_ours() => continue,
                 Some(Way::Open(_) | Way::Closed(0)) => {}
@@ -65,12 +71,18 @@ impl Outlets {
                     *left -= 1;
                     return Ok(false);
                 }
-                None if is_full => return Ok(false),
+                None if is_full => {
+                    self.strangers += 1;
+                    if self.strangers >= STRANGERS_MAX {
+                        *self = Self::default();
+                    }
+                    return Ok(false);
+                }
                 None => {}
             }
             let way = open(control, port)?;
             let is_open = matches!(way, Way::Open(_));
-            self.0.insert(port, way);
+            self.ways.insert(port, way);
             if !is_open {
                 return Ok(false);
             }
@@ -93,7 +105,7 @@ impl Outlets {
     }
 
     fn send_to<'a>(&mut self, port: (u32, u32), executes: Vec<Execute<'a>>, unsent: &mut Vec<Execute<'a>>) {
-        let Some(Way::Open(outlet)) = self.0.get(&port) else { return unsent.extend(executes) };
+        let Some(Way::Open(outlet)) = self.ways.get(&port) else { return unsent.extend(executes) };
         let frames: Vec<[IoSlice<'_>; 1]> =
             executes.iter().map(|execute| [IoSlice::new(execute.frame)]).collect();
         let mut controls: Vec<_> = frames.iter().map(|_| SendAncillaryBuffer::default()).collect();
@@ -118,7 +130,7 @@ impl Outlets {
         }
         unsent.extend(&executes[at..]);
         if is_closed {
-            self.0.remove(&port);
+            self.ways.remove(&port);
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::args::Args;
 use crate::kept::{File, Keeper, restore};
 use crate::netlink_devices;
 use crate::switching::{Switching, Waker};
-use crate::worker::work_in_batches;
 
 /// The socket's name in the folder of sockets.
 const SOCKET_NAME: &str = "netlink.sock";
@@ -60,7 +59,10 @@ pub(crate) fn start(
     let misses = Arc::clone(switching);
     server.take_upcalls_from(Box::new(move |upcalls| misses.take_misses(upcalls)));
     let run = move || {
-        work_in_batches();
+        // It is woken by workers and by clients, for each of whom there is more to come; no packet of a flow that is set up waits for it.
+        if let Err(error) = portway_sched::work_in_batches() {
+            tracing::debug!("the netlink thread's scheduling stays as it was: {error}");
+        }
         if let Err(error) = server.run() {
             tracing::error!("the netlink server has ended: {error}");
         }

@@ -27,6 +27,10 @@ const WAKE: u64 = u64::MAX;
 const LOOK_EVERY: u32 = 8;
 /// So often a queue that has become empty is looked at again, with others' turn in between, before it is waited for.
 const SECOND_LOOKS: u32 = 2;
+/// So long it is looked how many packets go to user space.
+const WINDOW_NS: u64 = 20_000_000;
+/// Rounds with such packets in that time from which on a worker works in batches: a thousand a second.
+const MANY_ROUNDS: u32 = 20;
 /// Events taken at once.
 const EVENTS: usize = 64;
 /// A worker that had nothing to do for so long gives its buffers back and then sleeps for as long as nothing happens.
@@ -92,10 +96,9 @@ impl Handle {
 
 /// Runs worker `index` until it is stopped. A panic costs the packets in its hands, not the switch: the worker begins anew.
 pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: &Tuning) {
-    work_in_batches();
     while !handle.is_stopped() {
         let ended = catch_unwind(AssertUnwindSafe(|| -> std::io::Result<()> {
-            Loop::new(switch.worker(index), handle, tuning)?.run();
+            Loop::new(switch, index, handle, tuning)?.run();
             Ok(())
         }));
         match ended {
@@ -105,6 +108,8 @@ pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: &
                 std::thread::sleep(PENALTY);
             }
             Err(_) => {
+                // As it begins.
+                let _ = portway_sched::work_at_once();
                 let faults = handle.faults.fetch_add(1, Ordering::Relaxed) + 1;
                 tracing::error!(
                     "worker {index} failed and begins anew ({faults} times so far); please report this"
@@ -115,10 +120,35 @@ pub(crate) fn run(switch: &Arc<Switch>, index: usize, handle: &Handle, tuning: &
     }
 }
 
-/// Asks the system not to interrupt others for each packet that wakes the calling thread. Where that may not be asked, it does.
-pub(crate) fn work_in_batches() {
-    if let Err(error) = portway_sched::work_in_batches() {
-        tracing::debug!("the thread's scheduling stays as it was: {error}");
+/// How the system schedules a worker: as any thread, so that packets wait for nobody; but while many go to user space, as one that works in
+/// batches. Then it is woken by whoever sets flows up, and would take the processor from there for each packet.
+#[derive(Default)]
+struct Manner {
+    in_batches: bool,
+    window_began_ns: u64,
+    /// Rounds since then after which packets waited for user space.
+    rounds: u32,
+}
+
+impl Manner {
+    /// After a round with packets. `for_user_space`: some wait for that.
+    fn note(&mut self, for_user_space: bool, now_ns: u64) {
+        self.rounds += u32::from(for_user_space);
+        if now_ns.saturating_sub(self.window_began_ns) < WINDOW_NS {
+            return;
+        }
+        let in_batches = self.rounds >= MANY_ROUNDS;
+        (self.window_began_ns, self.rounds) = (now_ns, 0);
+        if in_batches == self.in_batches {
+            return;
+        }
+        self.in_batches = in_batches;
+        let changed =
+            if in_batches { portway_sched::work_in_batches() } else { portway_sched::work_at_once() };
+        if let Err(error) = changed {
+            // Not allowed here: then it is as it was.
+            tracing::debug!("the thread's scheduling stays as it was: {error}");
+        }
     }
 }
 
@@ -145,6 +175,8 @@ struct Source {
 
 struct Loop<'h> {
     worker: Worker,
+    switch: &'h Arc<Switch>,
+    manner: Manner,
     handle: &'h Handle,
     tuning: &'h Tuning,
     epoll: OwnedFd,
@@ -157,11 +189,18 @@ struct Loop<'h> {
 }
 
 impl<'h> Loop<'h> {
-    fn new(worker: Worker, handle: &'h Handle, tuning: &'h Tuning) -> std::io::Result<Self> {
+    fn new(
+        switch: &'h Arc<Switch>,
+        index: usize,
+        handle: &'h Handle,
+        tuning: &'h Tuning,
+    ) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &handle.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         Ok(Self {
-            worker,
+            worker: switch.worker(index),
+            switch,
+            manner: Manner::default(),
             handle,
             tuning,
             epoll,
@@ -186,6 +225,7 @@ impl<'h> Loop<'h> {
                 }
             }
             if packets > 0 {
+                self.manner.note(!self.switch.upcalls().is_empty(), clock::now_ns());
                 (idle_since, has_rested) = (None, false);
                 self.look(Some(Duration::ZERO));
                 continue;

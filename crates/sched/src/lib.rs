@@ -12,10 +12,22 @@ use std::io;
 /// # Errors
 /// What the system says, for example EPERM where a filter for system calls forbids it.
 pub fn work_in_batches() -> io::Result<()> {
-    // SAFETY: sched_param is plain data, whose only member that SCHED_BATCH knows must be 0.
+    set_policy(libc::SCHED_BATCH)
+}
+
+/// Makes the calling thread an ordinary one again (SCHED_OTHER).
+///
+/// # Errors
+/// As [`work_in_batches`].
+pub fn work_at_once() -> io::Result<()> {
+    set_policy(libc::SCHED_OTHER)
+}
+
+fn set_policy(policy: libc::c_int) -> io::Result<()> {
+    // SAFETY: sched_param is plain data, whose only member that these policies know must be 0.
     let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
     // SAFETY: 0 is the calling thread; the parameters live through the call.
-    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
+    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -28,8 +40,11 @@ mod tests {
         let before = policy();
         let changed = std::thread::spawn(move || {
             super::work_in_batches().unwrap();
-            policy()
+            let batch = policy();
+            super::work_at_once().unwrap();
+            (batch, policy())
         });
-        assert_eq!((changed.join().unwrap(), policy()), (libc::SCHED_BATCH, before));
+        assert_eq!(changed.join().unwrap(), (libc::SCHED_BATCH, libc::SCHED_OTHER));
+        assert_eq!(policy(), before);
     }
 }
