@@ -217,6 +217,12 @@ pub(crate) fn request(
     answer(control).map(|value| value == Answer::LOST)
 }
 
+/// Whether the other end of a control connection has gone, as far as can be seen without asking it.
+pub(crate) fn has_ended(control: BorrowedFd<'_>) -> bool {
+    let seen = recv(control, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(seen, Ok((_, 0)) | Err(Errno::CONNRESET))
+}
+
 /// An answer that nobody waited for (a request by `write`, or one whose sender died in a fork) is not that to the next request.
 fn drop_stale(control: BorrowedFd<'_>) {
     let mut stale = [0; Answer::LEN];

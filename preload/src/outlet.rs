@@ -120,8 +120,10 @@ impl Outlets {
                     at += sent;
                 }
                 Err(Errno::INTR) => {}
-                // portwayd counts those that have no room or are too long.
-                Err(Errno::AGAIN | Errno::NOBUFS | Errno::MSGSIZE) => {
+                // There is no room: the others would overtake it.
+                Err(Errno::AGAIN | Errno::NOBUFS) => break,
+                // portwayd counts those that are too long.
+                Err(Errno::MSGSIZE) => {
                     unsent.push(executes[at]);
                     at += 1;
                 }

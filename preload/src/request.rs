@@ -99,6 +99,10 @@ impl Ours<'_> {
     ) -> Result<(), Failure> {
         let mut unsent = None;
         let result = if rest.is_empty() {
+            if connection::has_ended(link.control.as_fd()) {
+                // Nobody could take the outlets back any more.
+                return Err(Failure::Gone(Errno::CONNRESET));
+            }
             unsent = Some(outlets.send(executes));
             Ok(())
         } else {

@@ -23,11 +23,21 @@ pub fn work_at_once() -> io::Result<()> {
     set_policy(libc::SCHED_OTHER)
 }
 
+/// A thread that was made something else, a real-time one perhaps, stays that. Threads that it makes begin as ordinary ones.
 fn set_policy(policy: libc::c_int) -> io::Result<()> {
+    // SAFETY: 0 is the calling thread.
+    let now = unsafe { libc::sched_getscheduler(0) };
+    if now < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if !matches!(now & !libc::SCHED_RESET_ON_FORK, libc::SCHED_OTHER | libc::SCHED_BATCH) {
+        return Ok(());
+    }
     // SAFETY: sched_param is plain data, whose only member that these policies know must be 0.
     let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
     // SAFETY: 0 is the calling thread; the parameters live through the call.
-    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    let result =
+        unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -36,7 +46,7 @@ mod tests {
     #[test]
     fn only_the_calling_thread_changes() {
         // SAFETY: 0 is the calling thread.
-        let policy = || unsafe { libc::sched_getscheduler(0) };
+        let policy = || unsafe { libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK };
         let before = policy();
         let changed = std::thread::spawn(move || {
             super::work_in_batches().unwrap();

@@ -2,7 +2,9 @@
 //! A port's outlet: a socket through which another process sends frames out of the device, and a page of memory in which it counts
 //! them.
 //!
-//! The socket is one that this process has, too. To unbind it takes it away from all who have it, at once: sending fails with ENXIO.
+//! The socket is one that this process has, too. To unbind it takes the device away from all who have it, at once: sending fails with
+//! ENXIO. That is an agreement between the two: who has a packet socket may bind it anew, to send through other devices of its
+//! namespace, as whoever administers that may by other ways.
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
@@ -33,9 +35,9 @@ struct Outlet {
 /// A socket that others have, too, until this is dropped.
 struct Lent(PacketSocket);
 
-impl Drop for Lent {
+impl Lent {
     /// Takes the device from the socket, for all who have it. A frame that is being sent at this moment may still leave.
-    fn drop(&mut self) {
+    fn end(&self) {
         if let Err(errno) = self.0.bind_to_send(0) {
             let line = format!("an outlet cannot be taken back (error {})", errno.0);
             host::log(log_level::ERROR, &line);
@@ -43,12 +45,18 @@ impl Drop for Lent {
     }
 }
 
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// The outlets of a port: one at a time.
 #[derive(Default)]
 pub(crate) struct Outlets {
     open: Option<Outlet>,
-    /// Those of the last ones that were closed: what they sent until then may be counted a moment later.
-    closed: VecDeque<Page>,
+    /// The last ones that were closed: what they sent until then may be counted a moment later.
+    closed: VecDeque<Outlet>,
     /// What was sent through those before.
     before: OutletCounters,
     /// The most that was ever told: others may make the numbers smaller.
@@ -75,20 +83,21 @@ impl Outlets {
 
     /// Makes what was given out useless.
     pub(crate) fn close(&mut self) {
-        let Some(Outlet { socket, page }) = self.open.take() else { return };
-        drop(socket);
-        self.closed.push_back(page);
+        let Some(outlet) = self.open.take() else { return };
+        // To close a packet socket takes the kernel milliseconds: not here, where others wait for a lock.
+        outlet.socket.end();
+        self.closed.push_back(outlet);
         if self.closed.len() > CLOSED_KEPT
             && let Some(oldest) = self.closed.pop_front()
         {
-            self.before = sum(self.before, oldest.read());
+            self.before = sum(self.before, oldest.page.read());
         }
     }
 
     /// What has been sent.
     pub(crate) fn sent(&mut self) -> OutletCounters {
-        let pages = self.closed.iter().chain(self.open.as_ref().map(|outlet| &outlet.page));
-        let now = pages.map(Page::read).fold(self.before, sum);
+        let pages = self.closed.iter().chain(&self.open).map(|outlet| outlet.page.read());
+        let now = pages.fold(self.before, sum);
         self.told.packets = self.told.packets.max(now.packets);
         self.told.bytes = self.told.bytes.max(now.bytes);
         self.told
